@@ -1,0 +1,99 @@
+"""The catalogue of signals: what each is called, its units, its plausible range and its model. Data: ``signals.toml``."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from stream_twin.events import CATALOGUE, LOINC
+
+Scale = Literal["molecular", "cellular", "organ", "whole_body", "behaviour", "environment"]
+Transform = Literal["identity", "log", "log_headroom"]
+"""The filter's working scale: the value, its logarithm, or the logarithm of ``ceiling + 1 - value``."""
+
+
+class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
+    """How a signal moves in the population; standard deviations and mean on the working scale, times in seconds.
+
+    baseline: Ornstein-Uhlenbeck around ``mean`` with ``between_sd`` and ``baseline_s``; slow and fast deviations around it;
+    a daily rhythm of amplitude about ``circadian_sd``; a sample's own ``noise_sd``. ``momentum`` in 0..1: how strongly a fast
+    deviation carries on in its direction (0: plain Ornstein-Uhlenbeck).
+    """
+
+    mean: float
+    between_sd: float
+    slow_sd: float
+    fast_sd: float
+    noise_sd: float
+    circadian_sd: float = 0.0
+    baseline_s: float = 30 * 86400.0
+    slow_s: float = 12 * 3600.0
+    fast_s: float = 1800.0
+    momentum: float = 0.0
+    momentum_s: float = 600.0
+    """Time constant of the momentum; less than ``fast_s``."""
+    source: str = ""
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. ``units``: accepted UCUM unit -> [factor, offset], canonical = value * factor + offset."""
+
+    name: str
+    display: str
+    scale: Scale
+    unit: str
+    plausible: tuple[float, float]
+    """Inclusive, in the canonical unit; outside is a dead letter."""
+    model: SignalModel
+    codes: dict[str, list[str]] = {}
+    """Code system -> codes. The catalogue's own name is always one."""
+    units: dict[str, tuple[float, float]] = {}
+    transform: Transform = "identity"
+    ceiling: float = 100.0
+    decimals: int = 1
+    limits: tuple[float | None, float | None] = (None, None)
+    """Default alert limits for an adult, low and high, in the canonical unit; alerts have to be asked for."""
+
+
+class Catalogue:
+    """All signals, by name and by code."""
+
+    def __init__(self, signals: list[Signal]) -> None:
+        self.signals = {signal.name: signal for signal in signals}
+        self._by_code: dict[tuple[str, str], Signal] = {}
+        for signal in signals:
+            for system, code in [(CATALOGUE, signal.name), *((s, c) for s, codes in signal.codes.items() for c in codes)]:
+                if self._by_code.setdefault((system, code), signal) is not signal:
+                    raise ValueError(f"{system} {code} is both {self._by_code[system, code].name} and {signal.name}")
+
+    def find(self, system: str, code: str) -> Signal | None:
+        return self._by_code.get((system, code))
+
+    def __getitem__(self, name: str) -> Signal:
+        return self.signals[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.signals
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+
+def load(path: Path | None = None) -> Catalogue:
+    """Read a catalogue; by default the product's own.
+
+    Raises:
+        ValueError: an entry is wrong, or two share a code; the message names it.
+    """
+    path = path or Path(__file__).with_name("signals.toml")
+    entries = tomllib.loads(path.read_text())["signals"]
+    signals = []
+    for name, entry in entries.items():
+        loinc = entry.pop("loinc", [])
+        codes = {**entry.pop("codes", {}), **({LOINC: loinc if isinstance(loinc, list) else [loinc]} if loinc else {})}
+        try:
+            signals.append(msgspec.convert({"name": name, "codes": codes, **entry}, Signal))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"signal {name} in {path.name}: {error}") from error
+    return Catalogue(signals)
