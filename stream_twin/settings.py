@@ -31,6 +31,8 @@ NOT_SETTINGS = {"STREAM_TWIN_CONFIG", "STREAM_TWIN_RECORDINGS"}
 class SettingsError(ValueError):
     """A setting is wrong; the message is for people, one line per setting, and holds no secret."""
 
+    exit_code = 2
+
 
 def _struct(kind: type[msgspec.Struct]) -> BeforeValidator:
     """Pydantic validates a msgspec Struct by converting what file, environment or option gave."""
