@@ -1,0 +1,333 @@
+"""The life of alerts: pending, raised, escalated, acknowledged, snoozed, resolved. Pure; all that lasts is in the book.
+
+Two times rule here. How long a condition holds or is gone goes by what is known: up to the newest reading, or to the
+lane's ``complete_to``. So after an outage nobody is called ill, silent or well before the backlog was read. Snoozes go
+by the lane's clock. No wall clock anywhere.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from math import inf
+from typing import Any, Literal
+
+import xxhash
+from msgspec import Struct
+
+from stream_twin.alerts.rule import Alert, Evidence, Parameters, Rule, Standing, Verdict
+from stream_twin.alerts.rules import discover
+from stream_twin.events import AlertChange, AlertCommand, AlertState, Instant, Priority, Profile
+from stream_twin.twin.belief import Belief
+
+RuleSettings = Mapping[str, Mapping[str, Any]]
+"""Parameters that differ from the defaults, by the rule's name."""
+RejectionReason = Literal[
+    "unknown_alert", "already_acknowledged", "worse_since", "comment_missing", "snooze_over", "snooze_too_long", "still_true"
+]
+
+RANK: dict[Priority, int] = {"low": 0, "medium": 1, "high": 2}
+LONGEST_SNOOZE_S: dict[Priority, float] = {"high": 1800.0, "medium": 4 * 3600.0, "low": 24 * 3600.0}
+SNOOZE_S = 1800.0
+"""For a snooze that says no end."""
+RETRY_S = 5.0
+"""When a deadline has passed by the clock but ``complete_to`` is behind: ask again after this."""
+NO_ALERTS: dict[str, Alert] = {}
+
+
+class AlertBook(Struct, kw_only=True, omit_defaults=True):
+    """All alerts of one patient: what the lane saves with the twin.
+
+    alerts: by rule, then by subject. wake_at: lane clock at which :meth:`Desk.judge` wants to be called though nothing
+    arrives. resumed_at: lane clock when a pause ended.
+    """
+
+    alerts: dict[str, dict[str, Alert]] = {}
+    wake_at: float | None = None
+    watching: bool = True
+    resumed_at: float = 0.0
+
+    def open(self) -> Iterator[tuple[str, str, Alert]]:
+        """(rule, subject, alert) of what people were told and is not resolved."""
+        for rule, by_subject in self.alerts.items():
+            for subject, alert in by_subject.items():
+                if alert.stage != "pending":
+                    yield rule, subject, alert
+
+
+class Rejection(Struct, frozen=True):
+    """A command that cannot be followed: the dead letter's reason and its sentence."""
+
+    reason: RejectionReason
+    detail: str
+
+
+class Desk:
+    """The rules with their parameters. One serves all patients; what differs between patients is in the book.
+
+    Raises:
+        ValueError: a setting names no rule or parameter, or its value is not allowed.
+    """
+
+    def __init__(self, settings: RuleSettings | None = None, rules: Sequence[Rule[Any]] | None = None) -> None:
+        known = {rule.name: rule for rule in (discover() if rules is None else rules)}
+        settings = settings or {}
+        for name, given in settings.items():
+            if name not in known:
+                raise ValueError(f"rules.{name}: there is no such rule; there are {', '.join(known)}")
+            if not isinstance(given, Mapping):
+                raise ValueError(f"rules.{name} = {given!r}: a table of the rule's parameters is wanted")
+        configured = [(rule, rule.configure(settings.get(name, {}))) for name, rule in known.items()]
+        self._rules: list[tuple[str, Rule[Any], Parameters]] = [
+            (rule.name, rule, parameters) for rule, parameters in configured if parameters.enabled
+        ]
+        self._names = {name for name, _, _ in self._rules}
+
+    def judge(
+        self, book: AlertBook, belief: Belief, offset: int, *, late: bool = False, arrived_at: float | None = None
+    ) -> list[AlertChange]:
+        """Ask every rule, move the book on and return what changed for people.
+
+        offset: of the log record that is the cause; part of the id of what is raised. late: the cause is a late or
+        corrected reading, so what is no longer true never was. arrived_at: passed on to the changes.
+        """
+        changing = _Changing(book, belief.patient_id, belief.clock, offset, late=late, arrived_at=arrived_at)
+        over = _not_watched(belief.profile, belief.clock)
+        if over is not None:
+            for name, subject, alert in list(book.open()):
+                changing.close(name, subject, alert, over)
+            book.alerts.clear()
+            book.watching = False
+            book.wake_at = _pause_ends(belief.profile)
+            return changing.changes
+        if not book.watching:
+            book.watching = True
+            book.resumed_at = belief.clock
+        for name in [name for name in book.alerts if name not in self._names]:
+            for subject, alert in list(book.alerts[name].items()):
+                changing.close(name, subject, alert, f"the rule {name} is no longer in use")
+
+        watched_since = max(belief.watched_since, book.resumed_at)
+        fresh = Standing(NO_ALERTS, watched_since)
+        for name, rule, parameters in self._rules:
+            mine = book.alerts.get(name)
+            standing = fresh if mine is None else Standing(mine, watched_since)
+            verdicts = list(rule.judge(belief, parameters, standing))
+            if mine is not None:
+                _forget_unconfirmed(book, name, mine, verdicts)
+            for verdict in verdicts:
+                changing.decide(rule, verdict, belief)
+            wake = rule.wake_at(belief, parameters)
+            if wake is not None and wake < changing.wake_at:
+                changing.wake_at = wake
+        if book.alerts:
+            changing.end_snoozes()
+        wake_at = changing.wake_at
+        book.wake_at = None if wake_at == inf else wake_at if wake_at > belief.clock else belief.clock + RETRY_S
+        return changing.changes
+
+    def command(self, book: AlertBook, command: AlertCommand, clock: float, offset: int) -> list[AlertChange] | Rejection:
+        """Follow a person's command, or say why not. That a command comes twice is for the lane to see, by its id."""
+        found = next(((r, s, a) for r, s, a in book.open() if a.alert_id == command.alert_id), None)
+        if found is None:
+            return Rejection("unknown_alert", f"alert {command.alert_id} is not open: it was resolved, or is another patient's")
+        rule, subject, alert = found
+        changing = _Changing(book, command.patient_id, clock, offset)
+        if command.action in ("acknowledge", "snooze") and alert.stage == "escalated" and _seconds(command.at) < alert.told_at:
+            return Rejection(
+                "worse_since",
+                f"alert {command.alert_id} became {alert.priority} after this {command.action}: look at it, then send it again",
+            )
+        if command.action == "acknowledge":
+            if alert.stage == "acknowledged":
+                return Rejection("already_acknowledged", f"alert {command.alert_id} is acknowledged already")
+            alert.stage, alert.until, alert.told_severity = "acknowledged", None, alert.severity
+            changing.put(rule, subject, alert, "acknowledged", f"acknowledged by {command.by}", command=command)
+        elif command.action == "snooze":
+            longest = LONGEST_SNOOZE_S[alert.priority]
+            until = clock + SNOOZE_S if command.until is None else _seconds(command.until)
+            if until <= clock:
+                return Rejection("snooze_over", f"the snooze would have ended {clock - until:.0f} s ago: give a later end")
+            if until > clock + longest:
+                return Rejection(
+                    "snooze_too_long",
+                    f"a snooze of {(until - clock) / 60:.0f} min: {alert.priority} ones sleep {longest / 60:.0f} min at most",
+                )
+            alert.stage, alert.until, alert.told_severity = "snoozed", until, alert.severity
+            book.wake_at = until if book.wake_at is None else min(book.wake_at, until)
+            changing.put(rule, subject, alert, "snoozed", f"snoozed by {command.by}", command=command)
+        elif command.action == "comment":
+            if not command.comment:
+                return Rejection("comment_missing", f"the comment on alert {command.alert_id} is empty")
+            changing.put(rule, subject, alert, "commented", f"comment by {command.by}", command=command)
+        else:
+            if alert.active:
+                return Rejection("still_true", f"it is still true that {alert.reason}: acknowledge or snooze it instead")
+            changing.close(rule, subject, alert, f"resolved by {command.by}", command=command)
+        return changing.changes
+
+
+class _Changing:
+    """One call's changes of one book."""
+
+    __slots__ = ("_arrived_at", "_book", "_clock", "_late", "_offset", "_patient_id", "changes", "wake_at")
+
+    def __init__(
+        self,
+        book: AlertBook,
+        patient_id: str,
+        clock: float,
+        offset: int,
+        *,
+        late: bool = False,
+        arrived_at: float | None = None,
+    ) -> None:
+        self._book, self._patient_id, self._clock, self._offset = book, patient_id, clock, offset
+        self._late, self._arrived_at = late, arrived_at
+        self.changes: list[AlertChange] = []
+        self.wake_at = inf
+
+    def decide(self, rule: Rule[Any], verdict: Verdict, belief: Belief) -> None:
+        mine = self._book.alerts.get(rule.name, NO_ALERTS)
+        alert = mine.get(verdict.subject)
+        begins = belief.at if verdict.at is None else verdict.at
+        known_to = belief.complete_to if verdict.at is None else max(belief.complete_to, verdict.at)
+        if alert is not None and alert.problem != verdict.problem and verdict.active is not None:
+            self.close(rule.name, verdict.subject, alert, verdict.reason)
+            alert = None
+        if alert is None:
+            if not verdict.active:
+                return
+            alert = Alert(
+                problem=verdict.problem, priority=verdict.priority, kind=rule.kind, rule_version=rule.version, since=begins
+            )
+            self._book.alerts.setdefault(rule.name, {})[verdict.subject] = alert
+        alert.active = verdict.active
+        if verdict.active is None:
+            return
+        if verdict.active:
+            alert.severity, alert.reason = verdict.severity, verdict.reason
+            alert.evidence, alert.next_step = verdict.evidence, verdict.next_step
+            alert.rule_version, alert.kind, alert.gone_since = rule.version, rule.kind, None
+            self._active(rule, verdict, alert, begins, known_to)
+        else:
+            alert.worse_since = None
+            if alert.gone_since is None:
+                alert.gone_since = begins
+            if self._late:
+                self.close(rule.name, verdict.subject, alert, f"corrected by late data: {verdict.reason}")
+            elif self._lasted(alert.gone_since, known_to, verdict.release_s):
+                self.close(rule.name, verdict.subject, alert, verdict.reason)
+
+    def _active(self, rule: Rule[Any], verdict: Verdict, alert: Alert, begins: float, known_to: float) -> None:
+        if alert.stage == "pending":
+            alert.priority = verdict.priority
+            if self._lasted(alert.since, known_to, verdict.hold_s):
+                alert.alert_id = _alert_id(self._patient_id, rule.name, verdict.subject, verdict.problem, self._offset)
+                self._tell(rule.name, verdict, alert, "raised")
+            return
+        answered = alert.stage in ("acknowledged", "snoozed")
+        if RANK[verdict.priority] > RANK[alert.priority] or (answered and verdict.severity >= alert.told_severity + 1):
+            if alert.worse_since is None:
+                alert.worse_since = begins
+            if self._lasted(alert.worse_since, known_to, verdict.hold_s):
+                alert.priority = max(alert.priority, verdict.priority, key=RANK.__getitem__)
+                self._tell(rule.name, verdict, alert, "escalated")
+        else:
+            alert.worse_since = None
+
+    def _tell(self, rule: str, verdict: Verdict, alert: Alert, stage: Literal["raised", "escalated"]) -> None:
+        alert.stage, alert.told_at, alert.told_severity = stage, self._clock, verdict.severity
+        alert.until = alert.worse_since = None
+        self.put(rule, verdict.subject, alert, stage, verdict.reason)
+
+    def end_snoozes(self) -> None:
+        """One that is about to be resolved needs no reminder."""
+        for rule, subject, alert in self._book.open():
+            if alert.stage == "snoozed" and alert.until is not None and alert.gone_since is None:
+                if alert.until <= self._clock:
+                    alert.stage, alert.until, alert.told_at = "raised", None, self._clock
+                    self.put(rule, subject, alert, "raised", f"the snooze is over: {alert.reason}")
+                else:
+                    self.wake_at = min(self.wake_at, alert.until)
+
+    def close(self, rule: str, subject: str, alert: Alert, reason: str, *, command: AlertCommand | None = None) -> None:
+        """Take it out of the book; people hear of it only if they heard of it before."""
+        by_subject = self._book.alerts[rule]
+        del by_subject[subject]
+        if not by_subject:
+            del self._book.alerts[rule]
+        if alert.stage != "pending":
+            alert.until, alert.next_step, alert.evidence = None, "", {}
+            self.put(rule, subject, alert, "resolved", reason, command=command)
+
+    def put(
+        self, rule: str, subject: str, alert: Alert, state: AlertState, reason: str, *, command: AlertCommand | None = None
+    ) -> None:
+        alert.sequence += 1
+        evidence: Evidence = {} if command else alert.evidence
+        self.changes.append(
+            AlertChange(
+                alert_id=alert.alert_id,
+                sequence=alert.sequence,
+                patient_id=self._patient_id,
+                rule=rule,
+                rule_version=alert.rule_version,
+                subject=subject,
+                kind=alert.kind,
+                priority=alert.priority,
+                state=state,
+                at=self._clock,
+                reason=reason,
+                evidence=evidence,
+                next_step="" if command else alert.next_step,
+                by=command.by if command else None,
+                comment=command.comment if command else None,
+                until=alert.until,
+                arrived_at=self._arrived_at,
+            )
+        )
+
+    def _lasted(self, since: float, known_to: float, wanted_s: float) -> bool:
+        if wanted_s <= 0 or known_to - since >= wanted_s:
+            return True
+        self.wake_at = min(self.wake_at, since + wanted_s)
+        return False
+
+
+def _forget_unconfirmed(book: AlertBook, rule: str, mine: dict[str, Alert], verdicts: list[Verdict]) -> None:
+    """A pending condition counts only while it is known to hold; what is open stays, and it cannot be said if it still holds."""
+    said = {verdict.subject: verdict.active for verdict in verdicts}
+    for subject, alert in list(mine.items()):
+        if said.get(subject) is None:
+            if alert.stage == "pending":
+                del mine[subject]
+            else:
+                alert.active = None
+    if not mine:
+        del book.alerts[rule]
+
+
+def _alert_id(patient_id: str, rule: str, subject: str, problem: str, offset: int) -> str:
+    return xxhash.xxh3_64_hexdigest("\0".join((patient_id, rule, subject, problem, str(offset))).encode())
+
+
+def _not_watched(profile: Profile, clock: float) -> str | None:
+    """Why nobody is to be told anything about this patient."""
+    if not profile.consent:
+        return "consent was withdrawn"
+    if profile.state == "enrolled":
+        return None
+    if profile.state == "paused":
+        ends = _pause_ends(profile)
+        if ends is not None and ends <= clock:
+            return None
+    return f"the patient {'has died' if profile.state == 'died' else f'is {profile.state}'}" + (
+        f" ({profile.state_reason})" if profile.state_reason else ""
+    )
+
+
+def _pause_ends(profile: Profile) -> float | None:
+    return None if profile.state != "paused" or profile.paused_until is None else _seconds(profile.paused_until)
+
+
+def _seconds(instant: Instant) -> float:
+    return datetime.fromisoformat(instant).timestamp() if isinstance(instant, str) else instant
