@@ -1,0 +1,40 @@
+# Every target installs first; `make install` twice does nothing the second time.
+PYTHON := $(firstword $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
+BIN := .venv/bin
+INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
+
+.PHONY: install demo test check bench chaos backtest
+
+install: $(INSTALLED)
+
+$(INSTALLED):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or put it on the PATH"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@rm -f .venv/.installed-*
+	@touch $@
+
+demo: install
+	$(BIN)/stream-twin demo $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m stream_twin.contract --check
+	$(BIN)/python -m stream_twin.settings --check
+	$(BIN)/python -m stream_twin.serve.metrics --check
+
+bench: install
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+chaos: install
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+backtest: install
+	$(BIN)/python -m benchmarks.backtest $(ARGS)
