@@ -1,5 +1,5 @@
 # Every target installs first; `make install` twice does nothing the second time.
-PYTHON := $(firstword $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+PYTHON := $(firstword $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
 BIN := .venv/bin
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
