@@ -1,5 +1,6 @@
 """The catalogue of signals: what each is called, its units, its plausible range and its model. Data: ``signals.toml``."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -8,17 +9,18 @@ import msgspec
 
 from stream_twin.events import CATALOGUE, LOINC
 
-Scale = Literal["molecular", "cellular", "organ", "whole_body", "behaviour", "environment"]
+Scale = Literal["molecular", "cellular", "tissue", "organ", "whole_body", "behaviour", "environment"]
 Transform = Literal["identity", "log", "log_headroom"]
-"""The filter's working scale: the value, its logarithm, or the logarithm of ``ceiling + 1 - value``."""
+"""The filter's working scale: the value, its logarithm, or minus the logarithm of ``ceiling + 1 - value``:
+always increasing in the value. At the logarithm's end values are taken half a display step inside it."""
 
 
 class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
     """How a signal moves in the population; standard deviations and mean on the working scale, times in seconds.
 
     baseline: Ornstein-Uhlenbeck around ``mean`` with ``between_sd`` and ``baseline_s``; slow and fast deviations around it;
-    a daily rhythm of amplitude about ``circadian_sd``; a sample's own ``noise_sd``. ``momentum`` in 0..1: how strongly a fast
-    deviation carries on in its direction (0: plain Ornstein-Uhlenbeck).
+    a daily rhythm of amplitude about ``circadian_sd``; a sample's own ``noise_sd``. 0 leaves a part out.
+    ``momentum`` in 0..1: how strongly a fast deviation carries on in its direction (0: plain Ornstein-Uhlenbeck).
     """
 
     mean: float
@@ -53,7 +55,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     ceiling: float = 100.0
     decimals: int = 1
     limits: tuple[float | None, float | None] = (None, None)
-    """Default alert limits for an adult, low and high, in the canonical unit; alerts have to be asked for."""
+    """Default alert limits for an adult, low and high, in the canonical unit; ``inf`` in the file means none."""
+
+    def canonical(self, unit: str) -> tuple[float, float] | None:
+        """Factor and offset from ``unit`` to the canonical unit; None where the unit is not accepted."""
+        return (1.0, 0.0) if unit == self.unit else self.units.get(unit)
 
 
 class Catalogue:
@@ -63,6 +69,7 @@ class Catalogue:
         self.signals = {signal.name: signal for signal in signals}
         self._by_code: dict[tuple[str, str], Signal] = {}
         for signal in signals:
+            _check(signal)
             for system, code in [(CATALOGUE, signal.name), *((s, c) for s, codes in signal.codes.items() for c in codes)]:
                 if self._by_code.setdefault((system, code), signal) is not signal:
                     raise ValueError(f"{system} {code} is both {self._by_code[system, code].name} and {signal.name}")
@@ -80,6 +87,30 @@ class Catalogue:
         return len(self.signals)
 
 
+def _check(signal: Signal) -> None:
+    """Raise ValueError where an entry contradicts itself."""
+    low, high = signal.plausible
+    if not low < high:
+        raise ValueError(f"signal {signal.name}: plausible {low} to {high} is empty")
+    if signal.transform == "log" and low < 0:
+        raise ValueError(f"signal {signal.name}: plausible starts at {low}, but a logarithm knows no value below 0")
+    if signal.transform == "log_headroom" and high > signal.ceiling:
+        raise ValueError(f"signal {signal.name}: plausible ends at {high}, above its ceiling {signal.ceiling}")
+    for limit in signal.limits:
+        if limit is not None and not low <= limit <= high:
+            raise ValueError(f"signal {signal.name}: limit {limit} is outside the plausible range {low} to {high}")
+    model = signal.model
+    for part in ("between_sd", "slow_sd", "fast_sd", "noise_sd", "circadian_sd"):
+        if not getattr(model, part) >= 0:
+            raise ValueError(f"signal {signal.name}: {part} is {getattr(model, part)}, but must be 0 or more")
+    if model.noise_sd == 0:
+        raise ValueError(f"signal {signal.name}: noise_sd is 0, but every sample has some")
+    if not 0 <= model.momentum < 1 or (model.momentum and not model.momentum_s < model.fast_s):
+        raise ValueError(f"signal {signal.name}: momentum must be in 0..1 and momentum_s less than fast_s")
+    if not model.source:
+        raise ValueError(f"signal {signal.name}: its model does not say where its numbers come from (source)")
+
+
 def load(path: Path | None = None) -> Catalogue:
     """Read a catalogue; by default the product's own.
 
@@ -93,6 +124,8 @@ def load(path: Path | None = None) -> Catalogue:
         loinc = entry.pop("loinc", [])
         codes = {**entry.pop("codes", {}), **({LOINC: loinc if isinstance(loinc, list) else [loinc]} if loinc else {})}
         try:
+            if "limits" in entry:
+                entry["limits"] = [None if math.isinf(limit) else limit for limit in entry["limits"]]
             signals.append(msgspec.convert({"name": name, "codes": codes, **entry}, Signal))
         except msgspec.ValidationError as error:
             raise ValueError(f"signal {name} in {path.name}: {error}") from error
