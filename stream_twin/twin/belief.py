@@ -62,6 +62,8 @@ class Belief:
     signals: dict[str, SignalBelief] = field(default_factory=dict)
     devices: dict[str, DeviceBelief] = field(default_factory=dict)
     risk: Risk | None = None
+    place: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Air and weather where the patient is: signal -> (measured at, value)."""
     watched_since: float = 0.0
     """Lane clock when the patient's first input came."""
 

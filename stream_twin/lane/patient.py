@@ -1,0 +1,136 @@
+"""Everything that a lane remembers of one patient, and its snapshot."""
+
+from math import inf, nan
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from stream_twin.alerts import AlertBook
+from stream_twin.events import AssignedDevice, DeviceAssignments, Profile, Risk
+from stream_twin.learn.drift import Drift, DriftState
+from stream_twin.twin.tracks import Track, Tracks
+
+SCHEMA = 1
+EVENTS_KEPT = 64
+
+
+class Device(Struct, kw_only=True):
+    """A device as its samples show it; instants in seconds."""
+
+    kind: str
+    last_at: float
+
+
+class Held(Struct, array_like=True):
+    """An input that waits for its patient or device to become known."""
+
+    offset: int
+    value: bytes
+
+
+class PatientState(Struct, kw_only=True):
+    """What a snapshot says besides the tracks. Instants are seconds by the lane's clock."""
+
+    profile: Profile | None = None
+    assignments: DeviceAssignments | None = None
+    book: AlertBook = field(default_factory=AlertBook)
+    devices: dict[str, Device] = {}
+    held: list[Held] = []
+    hold_until: float = inf
+    event_ids: dict[str, int] = {}
+    """Clinical events, outcomes and commands already taken, with their versions: the last :data:`EVENTS_KEPT`."""
+    risk: Risk | None = None
+    watched: bool = False
+    """Known, or unknown and watched by the settings."""
+    watched_since: float = 0.0
+    assessed_at: float = -inf
+    estimated_at: float = -inf
+    urgent_at: float = -inf
+    corrected: bool = False
+    """Since the last assessment something came out of order."""
+    fates: dict[str, int] = {}
+    """Inputs by what became of them: applied, duplicate, late, rejected, failed; held: not decided yet."""
+    example_at: float = inf
+    """When the next example is due."""
+    wake_at: float = inf
+
+
+class Latest(Struct):
+    """The newest sample of a track, in the canonical unit."""
+
+    value: float = nan
+    at: float = -inf
+    previous: float | None = None
+    device: str | None = None
+    period_s: float = 0.0
+    repeats: int = 0
+    repeats_since: float = 0.0
+    fence_low: float = -inf
+    fence_high: float = inf
+    """Outside of the fence a sample has its patient assessed at once."""
+
+    def take(self, value: float, at: float, device: str | None, period_s: float) -> None:
+        if value == self.value:
+            if not self.repeats:
+                self.repeats_since = self.at
+            self.repeats += 1
+        else:
+            self.repeats = 0
+        self.previous = self.value if self.at > -inf else None
+        self.value, self.at, self.device, self.period_s = value, at, device, period_s
+
+
+class Patient:
+    """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
+
+    __slots__ = ("awaits", "covered", "drifts", "id", "key", "latest", "state", "tracks")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.id = key.decode()
+        self.state = PatientState()
+        self.tracks: dict[str, Track] = {}
+        self.latest: dict[str, Latest] = {}
+        self.drifts: dict[str, Drift] = {}
+        self.covered = -1
+        self.awaits = False
+
+    def assignment(self, device: str) -> list[AssignedDevice]:
+        assignments = self.state.assignments
+        return [] if assignments is None else [a for a in assignments.devices if a.device_id == device]
+
+    def save(self, tracks: Tracks, covered: int) -> bytes:
+        return msgspec.msgpack.encode(
+            {
+                "schema": SCHEMA,
+                "covered": covered,
+                "state": self.state,
+                "tracks": {
+                    name: {**tracks.save(track), "latest": self.latest[name], "drift": self._drift(name)}
+                    for name, track in self.tracks.items()
+                },
+            }
+        )
+
+    def _drift(self, name: str) -> DriftState | None:
+        drift = self.drifts.get(name)
+        return None if drift is None else drift.state
+
+    @classmethod
+    def load(cls, key: bytes, snapshot: bytes, tracks: Tracks, signal_index: dict[str, int]) -> "Patient":
+        """Raises:
+        ValueError: a snapshot of another schema.
+        """
+        saved: dict[str, Any] = msgspec.msgpack.decode(snapshot)
+        if saved["schema"] != SCHEMA:
+            raise ValueError(f"snapshot of schema {saved['schema']}; this version reads {SCHEMA}")
+        patient = cls(key)
+        patient.covered = saved["covered"]
+        patient.state = msgspec.convert(saved["state"], PatientState)
+        for name, track in saved["tracks"].items():
+            patient.tracks[name] = tracks.load(key, signal_index[name], track)
+            patient.latest[name] = msgspec.convert(track["latest"], Latest)
+            if track["drift"] is not None:
+                patient.drifts[name] = Drift(msgspec.convert(track["drift"], DriftState))
+        return patient

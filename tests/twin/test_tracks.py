@@ -1,0 +1,157 @@
+"""Tracks: the order of arrival does not matter within the lateness, nor where batches end, nor a snapshot in between."""
+
+from math import nan
+
+import msgspec
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_twin.signals import SignalModel
+from stream_twin.twin import kernel
+from stream_twin.twin.kernel import Parameters
+from stream_twin.twin.tracks import CHECKPOINT_EVERY, Tracks
+
+MODEL = SignalModel(mean=70, between_sd=8, slow_sd=4, fast_sd=6, noise_sd=2, circadian_sd=3)
+NEVER = -1e18
+PARAMETERS = Parameters(
+    np.array([kernel.rates(MODEL)]), kernel.stationary(MODEL)[None], np.array([MODEL.mean]), np.array([MODEL.noise_sd**2])
+)
+
+
+def identity(number):
+    return number.to_bytes(8, "little")
+
+
+def stream(seed, n):
+    rng = np.random.default_rng(seed)
+    times = np.round(1.7e9 + np.cumsum(rng.exponential(30, n)), 3)
+    times[1::9] = times[0::9][: len(times[1::9])]  # some at the same moment
+    return [(identity(k), float(t), float(70 + 8 * rng.standard_normal())) for k, t in enumerate(times)]
+
+
+def filled(samples, batch=7, complete_to=NEVER, lateness=120.0):
+    tracks = Tracks(PARAMETERS)
+    track = tracks.new(b"p", 0, lateness)
+    fates = []
+    for k, (number, at, value) in enumerate(samples):
+        fates.append(tracks.offer(track, number, at, value, value, 1))
+        if k % batch == batch - 1:
+            tracks.flush(complete_to if complete_to == NEVER else at)
+    tracks.flush(complete_to if complete_to == NEVER else samples[-1][1])
+    return tracks, track, fates
+
+
+def state(tracks, track):
+    return tracks.mean[track.slot].tobytes() + tracks.covariance[track.slot].tobytes() + tracks.at[track.slot].tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 150), batch=st.integers(1, 40), shuffle=st.randoms(use_true_random=False))
+def test_any_order_of_arrival_gives_the_same_state_to_the_last_bit(seed, n, batch, shuffle):
+    samples = stream(seed, n)
+    expected = state(*filled(samples)[:2])
+    shuffle.shuffle(samples)
+    tracks, track, fates = filled(samples, batch)
+    assert set(fates) == {"applied"}
+    assert state(tracks, track) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), batch=st.integers(1, 60))
+def test_where_batches_end_does_not_matter_even_for_what_is_remembered(seed, batch):
+    samples = stream(seed, 200)
+    one, other = filled(samples, 1), filled(samples, batch)
+    assert msgspec.msgpack.encode(one[0].save(one[1])) == msgspec.msgpack.encode(other[0].save(other[1]))
+
+
+def test_settled_samples_are_forgotten_and_older_ones_are_late():
+    rng = np.random.default_rng(1)
+    samples = [(identity(k), 1.7e9 + 10 * k, 70 + float(rng.standard_normal())) for k in range(500)]
+    tracks, track, _ = filled(samples, complete_to=0.0)
+    assert len(track.at) <= 120 / 10 + 2 * CHECKPOINT_EVERY
+    assert tracks.offer(track, identity(9999), 1.7e9 + 5, 70.0, 70.0, 1) == "late"
+    assert tracks.offer(track, identity(9998), samples[-1][1] - 100, 70.0, 70.0, 1) == "applied"
+    assert tracks.settled
+    assert abs(np.mean([z for _, z in tracks.settled])) < 1
+
+
+def test_late_within_the_lateness_is_joined_exactly_although_others_were_settled():
+    rng = np.random.default_rng(2)
+    samples = [(identity(k), 1.7e9 + 10 * k, 70 + float(rng.standard_normal())) for k in range(400)]
+    expected = state(*filled(samples, complete_to=0.0)[:2])
+    late = samples.pop(391)  # 80 s late
+    tracks, track, _ = filled([*samples, late], complete_to=0.0)
+    assert state(tracks, track) == expected
+
+
+def test_the_same_again_is_a_duplicate_and_another_body_a_conflict():
+    samples = stream(3, 20)
+    tracks, track, _ = filled(samples)
+    before = state(tracks, track)
+    number, at, value = samples[7]
+    assert tracks.offer(track, number, at, value, value, 1) == "duplicate"
+    assert tracks.offer(track, number, at, value + 1, value + 1, 1) == "conflict"
+    assert tracks.offer(track, number, samples[-1][1] + 50, value, value, 1) == "conflict"
+    tracks.flush(NEVER)
+    assert state(tracks, track) == before
+
+
+def test_a_correction_gives_what_the_right_value_had_given():
+    samples = stream(4, 90)
+    number, at, _ = samples[40]
+    right = [*samples[:40], (number, at, 55.0), *samples[41:]]
+    tracks, track, _ = filled(samples)
+    assert tracks.offer(track, number, at, 55.0, 55.0, 2) == "applied"
+    tracks.flush(NEVER)
+    assert state(tracks, track) == state(*filled(right)[:2])
+    assert tracks.offer(track, *samples[40], samples[40][2], 1) == "duplicate"
+
+
+def test_a_retraction_gives_what_silence_had_given_also_when_it_comes_first():
+    samples = stream(5, 90)
+    number, at, value = samples[40]
+    without = state(*filled(samples[:40] + samples[41:])[:2])
+    tracks, track, _ = filled(samples)
+    assert tracks.offer(track, number, at, nan, nan, 2) == "applied"
+    tracks.flush(NEVER)
+    assert state(tracks, track) == without
+    tracks, track, _ = filled(samples[:40])
+    assert tracks.offer(track, number, at, nan, nan, 2) == "applied"
+    assert tracks.offer(track, number, at, value, value, 1) == "duplicate"
+    for sample in samples[41:]:
+        tracks.offer(track, *sample, sample[2], 1)
+    tracks.flush(NEVER)
+    assert state(tracks, track) == without
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), cut=st.integers(1, 149), shuffle=st.randoms(use_true_random=False))
+def test_saved_and_loaded_it_goes_on_exactly(seed, cut, shuffle):
+    samples = stream(seed, 150)
+    shuffle.shuffle(samples)
+    expected, track, _ = filled(samples)
+    tracks, half, _ = filled(samples[:cut])
+    saved = msgspec.msgpack.encode(tracks.save(half))
+    again = Tracks(PARAMETERS)
+    again.free(again.new(b"x", 0, 1.0))
+    loaded = again.load(b"p", 0, msgspec.msgpack.decode(saved))
+    assert msgspec.msgpack.encode(again.save(loaded)) == saved
+    for sample in samples[cut:]:
+        again.offer(loaded, *sample, sample[2], 1)
+    again.flush(NEVER)
+    assert state(again, loaded) == state(expected, track)
+
+
+def test_many_tracks_equal_each_alone():
+    streams = {k: stream(k, 40 + k) for k in range(12)}
+    together = Tracks(PARAMETERS)
+    members = {k: together.new(b"%d" % k, 0, 60.0) for k in streams}
+    for step in range(60):
+        for k, samples in streams.items():
+            if step < len(samples):
+                together.offer(members[k], *samples[step], samples[step][2], 1)
+        if step % 5 == 4:
+            together.flush(NEVER)
+    for k, samples in streams.items():
+        assert state(together, members[k]) == state(*filled(samples)[:2])
