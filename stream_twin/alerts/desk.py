@@ -115,7 +115,7 @@ class Desk:
                 _forget_unconfirmed(book, name, mine, verdicts)
             for verdict in verdicts:
                 changing.decide(rule, verdict, belief)
-            wake = rule.wake_at(belief, parameters)
+            wake = rule.wake_at(belief, parameters, standing)
             if wake is not None and wake < changing.wake_at:
                 changing.wake_at = wake
         if book.alerts:
@@ -212,7 +212,9 @@ class _Changing:
             alert.worse_since = None
             if alert.gone_since is None:
                 alert.gone_since = begins
-            if self._late:
+            if alert.stage == "pending":
+                self.close(rule.name, verdict.subject, alert, verdict.reason)
+            elif self._late:
                 self.close(rule.name, verdict.subject, alert, f"corrected by late data: {verdict.reason}")
             elif self._lasted(alert.gone_since, known_to, verdict.release_s):
                 self.close(rule.name, verdict.subject, alert, verdict.reason)

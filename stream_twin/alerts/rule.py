@@ -91,10 +91,10 @@ class Standing(Struct, frozen=True):
         alert = self.alerts.get(subject)
         return alert is not None and alert.stage != "pending" and alert.problem == problem
 
-    def since(self, subject: str, at: float) -> float:
+    def since(self, subject: str, at: float, problem: str = "") -> float:
         """When the condition began: ``at`` where it begins now."""
         alert = self.alerts.get(subject)
-        return at if alert is None else min(alert.since, at)
+        return at if alert is None or alert.problem != problem else min(alert.since, at)
 
 
 P = TypeVar("P", bound=Parameters)
@@ -110,7 +110,7 @@ class Rule(ABC, Generic[P]):
     name: str
     version: int = 1
     kind: AlertKind
-    priorities: Mapping[Priority, str]
+    priorities: tuple[tuple[Priority, str], ...]
     defaults: P
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Rule(ABC, Generic[P]):
         No verdict on a subject is the same as ``active=None``: a pending alert is forgotten, an open one stays.
         """
 
-    def wake_at(self, belief: Belief, parameters: P) -> float | None:
+    def wake_at(self, belief: Belief, parameters: P, standing: Standing) -> float | None:
         """The value of ``complete_to`` at which its verdict may change though nothing arrives; later than now, or None."""
         return None
 

@@ -1,0 +1,98 @@
+"""Sensors that repeat one value."""
+
+import math
+from typing import Annotated
+
+from msgspec import Meta
+
+from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
+from stream_twin.alerts.wording import duration, measured, slope_at
+from stream_twin.signals import Signal
+from stream_twin.twin.belief import Belief, SignalBelief
+
+
+class FrozenParameters(Parameters, frozen=True, kw_only=True):
+    chance: Annotated[
+        float, Meta(gt=0, lt=1, description="How improbable the run of equal values must be for a working sensor.")
+    ] = 1e-12
+    least_repeat: Annotated[
+        float,
+        Meta(gt=0, lt=1, description="Every sensor is granted this probability of repeating a value: devices average and hold."),
+    ] = 0.6
+    minimum_s: Annotated[float, Meta(ge=0, description="How long the value must have stood still.")] = 3600.0
+    max_age_s: Annotated[float, Meta(gt=0, description="A device that has not spoken for longer is silent, not frozen.")] = 1800.0
+
+
+class Frozen(Rule[FrozenParameters]):
+    """A sensor has given the very same value for longer than its noise allows.
+
+    Two samples of an unchanging body with noise ``sd``, shown in steps of ``step``, are equal with a probability of about
+    ``step / (2 sqrt(pi) sd)``; that of a whole run is its power. Behaviour (no steps all night) and values at the end of
+    their range do not count.
+    """
+
+    name = "frozen"
+    kind = "technical"
+    priorities = (("low", "the sensor's values cannot be relied on"),)
+    defaults = FrozenParameters()
+
+    def judge(self, belief: Belief, parameters: FrozenParameters, standing: Standing) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        fewest = math.log(parameters.chance) / math.log(parameters.least_repeat)
+        alerts = standing.alerts
+        for name, device in belief.devices.items():
+            if device.repeats <= fewest:
+                if name in alerts and device.repeats > 0:
+                    text = f"the values of device {name} vary again"
+                    verdicts.append(Verdict(subject=name, active=False, reason=text, at=device.last_at))
+                continue
+            lasted = device.last_at - device.repeats_since
+            if lasted < parameters.minimum_s or belief.at - device.last_at > parameters.max_age_s:
+                continue
+            stuck = [
+                signal
+                for signal in belief.signals.values()
+                if signal.device == name and signal.last_value == signal.previous_value and _varies(signal)
+            ]
+            if not stuck:
+                continue
+            likeliest = max(stuck, key=lambda signal: _repeat(signal.signal, signal.last_value))
+            repeat = max(parameters.least_repeat, _repeat(likeliest.signal, likeliest.last_value))
+            if (device.repeats - 1) * math.log(repeat) > math.log(parameters.chance):
+                continue
+            shown = measured(likeliest.signal, likeliest.last_value)
+            verdicts.append(
+                Verdict(
+                    subject=name,
+                    active=True,
+                    priority="low",
+                    reason=f"Device {name} has given {likeliest.signal.display} {shown} {device.repeats} times in a row "
+                    f"({duration(lasted)}): its values should vary",
+                    evidence={
+                        "device": name,
+                        "signal": likeliest.signal.name,
+                        "value": likeliest.last_value,
+                        "repeats": float(device.repeats),
+                        "since": device.repeats_since,
+                        "noise": _noise(likeliest.signal, likeliest.last_value),
+                    },
+                    next_step="Check the sensor on the patient, measure by hand and restart or replace the device.",
+                    at=device.last_at,
+                )
+            )
+        return verdicts
+
+
+def _varies(signal: SignalBelief) -> bool:
+    lowest, highest = signal.signal.plausible
+    return signal.signal.scale not in ("behaviour", "environment") and lowest < signal.last_value < highest
+
+
+def _repeat(signal: Signal, value: float) -> float:
+    """Probability that the next value shown is the same."""
+    noise = _noise(signal, value)
+    return min(0.99, 10.0**-signal.decimals / (2 * math.sqrt(math.pi) * noise)) if noise > 0 else 0.99
+
+
+def _noise(signal: Signal, value: float) -> float:
+    return signal.model.noise_sd * slope_at(signal, value)
