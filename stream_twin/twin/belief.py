@@ -1,5 +1,6 @@
 """What the twin believes about one patient at one moment: the view that rules, features and estimates read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -33,6 +34,9 @@ class SignalBelief:
     device: str | None = None
     previous_value: float | None = None
     period_s: float = 0.0
+    surprises: Sequence[float] = ()
+    """Standardised innovations of the remembered samples, oldest first, NaN where retracted; and when these were taken."""
+    surprised_at: Sequence[float] = ()
 
 
 @dataclass(slots=True)
