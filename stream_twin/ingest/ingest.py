@@ -1,0 +1,203 @@
+"""The first stage: one record of a source topic -> exactly one input of the lane's log, or exactly one dead letter."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stream_twin.events import (
+    AlertCommand,
+    Commanded,
+    DeviceAssignments,
+    DevicesSet,
+    EnvironmentObservation,
+    FromSource,
+    Happened,
+    ModelParameters,
+    ModelPublished,
+    Observation,
+    Outcome,
+    OutcomeKnown,
+    Output,
+    PatientBody,
+    Profile,
+    ProfileSet,
+    Series,
+    Source,
+)
+from stream_twin.ingest import records as checked
+from stream_twin.ingest.decode import WHITESPACE, Decoder
+from stream_twin.ingest.identity import check_key
+from stream_twin.ingest.measurements import Dictionary, Measurements, environment_sample
+from stream_twin.ingest.origin import Counts, Origin
+from stream_twin.ingest.reasons import Rejection
+from stream_twin.signals import Catalogue
+
+EVERY_LANE = b""
+"""The key of an input that goes into every lane."""
+
+
+class SourceRecord(Protocol):
+    """A record of a source topic; aiokafka's ``ConsumerRecord`` fits. ``timestamp`` is Kafka's, in ms."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int: ...
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """What is accepted at most."""
+
+    future_tolerance_s: float = 300.0
+    """How far a device's clock may run ahead."""
+    max_bytes: int = 1_000_000
+    max_depth: int = 32
+    max_samples: int = 100_000
+    """In one series."""
+    dead_letter_bytes: int = 2_000_000
+    """A larger value is cut to ``dead_letter_head`` bytes in its dead letter."""
+    dead_letter_head: int = 65_536
+
+
+class Ingested(NamedTuple):
+    """What became of some records of one partition: each is in exactly one of the two lists, in the order of offsets.
+
+    ``counts``: ("accepted", topic), ("rejected", reason), ("absent", topic) -> how many; absent are samples without a value,
+    the others records.
+    """
+
+    inputs: list[tuple[bytes, bytes]]
+    """Key and value for ``twin.inputs``; key b"": into every lane."""
+    rejected: list[Output]
+    counts: Counts
+
+
+Convert = Callable[[Any, Origin], FromSource]
+
+
+class Ingest:
+    """Judges records by themselves only: bytes, types, codes, units, ranges, times. Pure but for its decoders' caches."""
+
+    def __init__(self, catalogue: Catalogue, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds = bounds or Bounds()
+        self._encode = msgspec.json.Encoder().encode
+        dictionary = Dictionary(catalogue)
+        observations = Observation | Series
+        wearable = Measurements(dictionary, "streaming", "streaming", "syncing", bounds.max_samples)
+        clinical = Measurements(dictionary, "bedside", "laboratory", None, bounds.max_samples)
+        self._topics: dict[str, tuple[Decoder[Any], Convert, bool]] = {
+            topic: (Decoder(kind, bounds.max_bytes, bounds.max_depth), convert, broadcast)
+            for topic, kind, convert, broadcast in (
+                ("wearable.observations", observations, wearable, False),
+                ("clinical.observations", observations, clinical, False),
+                ("clinical.events", PatientBody, _happened, False),
+                ("environment.observations", EnvironmentObservation, partial(environment_sample, dictionary=dictionary), True),
+                ("patient.profiles", Profile, partial(_profile, catalogue=catalogue), False),
+                ("device.assignments", DeviceAssignments, _devices, False),
+                ("patient.outcomes", Outcome, _outcome, False),
+                ("alert.commands", AlertCommand, _command, False),
+                ("models", ModelParameters, _model, True),
+            )
+        }
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that it understands, without the prefix."""
+        return tuple(self._topics)
+
+    def run(self, topic: str, partition: int, records: Iterable[SourceRecord], now: float) -> Ingested:
+        """Judge records of one partition.
+
+        Args:
+            topic: one of :attr:`topics`.
+            partition: of the source topic.
+            records: in order of their offsets.
+            now: seconds; what claims to be later than ``now`` and the tolerance is refused.
+        """
+        decode, convert, broadcast = self._topics[topic]
+        encode = self._encode
+        latest = now + self._bounds.future_tolerance_s
+        inputs: list[tuple[bytes, bytes]] = []
+        rejected: list[Output] = []
+        counts: Counts = Counter()
+        for record in records:
+            key, value = record.key, record.value
+            try:
+                body = decode(value)
+                assert value is not None
+                original = Raw(value.strip(WHITESPACE))
+                source = Source(topic, partition, record.offset)
+                made = convert(body, Origin(key, source, record.timestamp / 1000, original, latest, counts))
+            except Rejection as rejection:
+                counts["rejected", rejection.reason] += 1
+                rejected.append(self._dead_letter(topic, partition, record, rejection))
+            else:
+                inputs.append((EVERY_LANE if broadcast else key or b"", encode(made)))
+        if inputs:
+            counts["accepted", topic] = len(inputs)
+        return Ingested(inputs, rejected, counts)
+
+    def _dead_letter(self, topic: str, partition: int, record: SourceRecord, rejection: Rejection) -> Output:
+        headers = [
+            ("reason", rejection.reason.encode()),
+            ("detail", rejection.detail.encode()),
+            ("stage", b"ingest"),
+            ("topic", topic.encode()),
+            ("partition", str(partition).encode()),
+            ("offset", str(record.offset).encode()),
+            ("at", str(record.timestamp).encode()),
+        ]
+        key, value = record.key or b"", record.value or b""
+        for prefix, part in (("key_", key), ("", value)):
+            if len(part) > self._bounds.dead_letter_bytes:
+                headers.append((f"{prefix}length", str(len(part)).encode()))
+                headers.append((f"{prefix}sha256", hashlib.sha256(part).hexdigest().encode()))
+        return Output("dead.letters", self._cut(key), self._cut(value), tuple(headers))
+
+    def _cut(self, part: bytes) -> bytes:
+        return part if len(part) <= self._bounds.dead_letter_bytes else part[: self._bounds.dead_letter_head]
+
+
+def _profile(body: Profile, origin: Origin, catalogue: Catalogue) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    profile = checked.profile(body, catalogue)
+    return ProfileSet(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, profile=profile)
+
+
+def _happened(body: PatientBody, origin: Origin) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    event = checked.event(body, origin.latest)
+    return Happened(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, event=event)
+
+
+def _devices(body: DeviceAssignments, origin: Origin) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    assignments = checked.assignments(body)
+    return DevicesSet(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, assignments=assignments)
+
+
+def _outcome(body: Outcome, origin: Origin) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    outcome = checked.outcome(body, origin.latest)
+    return OutcomeKnown(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, outcome=outcome)
+
+
+def _command(body: AlertCommand, origin: Origin) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    command = checked.command(body, origin.latest)
+    return Commanded(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, command=command)
+
+
+def _model(body: ModelParameters, origin: Origin) -> FromSource:
+    check_key(origin.key, body.cohort, "cohort")
+    parameters = checked.model(body)
+    return ModelPublished(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, parameters=parameters)

@@ -1,0 +1,254 @@
+"""Observations, series and the environment's observations -> samples in canonical units."""
+
+from typing import NamedTuple
+
+from stream_twin.events import (
+    CATALOGUE,
+    DeviceKind,
+    EnvironmentObservation,
+    EnvironmentSample,
+    Instant,
+    Measured,
+    Observation,
+    Sample,
+    SampleSeries,
+    Series,
+)
+from stream_twin.ingest import reasons
+from stream_twin.ingest.identity import check_identifier, check_key
+from stream_twin.ingest.origin import Origin
+from stream_twin.ingest.reasons import Rejection, shown
+from stream_twin.ingest.times import optional_seconds, seconds
+from stream_twin.signals import Catalogue
+
+RETRACTED = "entered-in-error"
+
+
+class Meaning(NamedTuple):
+    """What a code in a unit means: canonical value = value * factor + offset, plausible from low to high."""
+
+    signal: str
+    unit: str
+    factor: float
+    offset: float
+    low: float
+    high: float
+    from_laboratory: bool
+    of_environment: bool
+
+
+class Dictionary:
+    """Every accepted triple of code system, code and unit with its meaning."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._meanings: dict[tuple[str, str, str], Meaning] = {}
+        for signal in catalogue.signals.values():
+            for system, codes in {CATALOGUE: [signal.name], **signal.codes}.items():
+                for code in codes:
+                    for unit, (factor, offset) in {**signal.units, signal.unit: (1.0, 0.0)}.items():
+                        self._meanings[system, code, unit] = Meaning(
+                            signal.name,
+                            signal.unit,
+                            factor,
+                            offset,
+                            *signal.plausible,
+                            from_laboratory=signal.scale in {"molecular", "cellular"},
+                            of_environment=signal.scale == "environment",
+                        )
+
+    def find(self, system: str, code: str, unit: str) -> Meaning:
+        """Raises Rejection: the code is unknown, or the code does not come in this unit."""
+        meaning = self._meanings.get((system, code, unit))
+        if meaning is not None:
+            return meaning
+        signal = self._catalogue.find(system, code)
+        if signal is None:
+            raise Rejection(
+                reasons.UNKNOWN_CODE,
+                f"code {shown(code)} of {shown(system)} is unknown: use one of topics/signals.json, or add it there",
+            )
+        accepted = ", ".join([signal.unit, *signal.units])
+        raise Rejection(reasons.UNKNOWN_UNIT, f"{signal.name} in unit {shown(unit)} is not understood: use one of {accepted}")
+
+
+class Measurements:
+    """Turns the observations of one topic into samples. ``series_kind`` None: as single ones."""
+
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        kind: DeviceKind,
+        laboratory_kind: DeviceKind,
+        series_kind: DeviceKind | None,
+        max_samples: int,
+    ) -> None:
+        self._find = dictionary.find
+        self._kind = kind
+        self._laboratory_kind = laboratory_kind
+        self._series_kind = series_kind
+        self._max_samples = max_samples
+
+    def __call__(self, body: Observation | Series, origin: Origin) -> Sample | SampleSeries:
+        """Raises Rejection."""
+        latest = origin.latest
+        check_key(origin.key, body.patient_id)
+        check_identifier(body.id, "id")
+        if body.device_id is not None:
+            check_identifier(body.device_id, "device_id")
+        meaning = self._find(body.code_system, body.code, body.unit)
+        known_at = optional_seconds(body.issued_at, "issued_at", latest)
+        optional_seconds(body.received_at, "received_at", latest)
+        if isinstance(body, Series):
+            return self._series(body, meaning, origin)
+        period = body.period
+        period_s = 0.0
+        if period is None:
+            if body.measured_at is None:
+                raise Rejection(reasons.WHEN, "neither measured_at nor period says when it was measured: send one of them")
+            at = seconds(body.measured_at, "measured_at", latest)
+        else:
+            if body.measured_at is not None:
+                raise Rejection(reasons.WHEN, "both measured_at and period say when it was measured: send one of them")
+            start = seconds(period.start, "period.start", latest)
+            at = seconds(period.end, "period.end", latest)
+            period_s = at - start
+            if period_s < 0:
+                raise Rejection(reasons.PERIOD_REVERSED, f"period ends {-period_s:g} s before it starts: swap start and end")
+        value = body.value
+        retracted = body.status == RETRACTED
+        if retracted:
+            value = None
+        elif value is None:
+            if body.absent_reason is None:
+                raise Rejection(
+                    reasons.NO_VALUE, f"{meaning.signal} has no value: send one, or say in absent_reason why there is none"
+                )
+            origin.counts["absent", origin.source.topic] += 1
+        elif body.absent_reason is not None:
+            raise Rejection(
+                reasons.NO_VALUE,
+                f"{meaning.signal} has value {value:g} and a reason for having none, {shown(body.absent_reason)}: send one",
+            )
+        else:
+            value = value * meaning.factor + meaning.offset
+            if not meaning.low <= value <= meaning.high:
+                raise _implausible(meaning, body, body.value, value, "")
+        return Sample(
+            source=origin.source,
+            arrived_at=origin.arrived_at,
+            original=origin.original,
+            id=body.id,
+            signal=meaning.signal,
+            at=at,
+            value=value,
+            device=body.device_id,
+            kind=body.device_kind or (self._laboratory_kind if meaning.from_laboratory else self._kind),
+            version=body.version,
+            period_s=period_s,
+            known_at=known_at,
+            comparator=body.comparator,
+            retracted=retracted,
+            on_oxygen=body.on_oxygen,
+            quality=body.quality,
+            body_position=body.body_position,
+            method=body.method,
+        )
+
+    def _series(self, body: Series, meaning: Meaning, origin: Origin) -> SampleSeries:
+        n = len(body.values)
+        if n == 0:
+            raise Rejection(reasons.SERIES_EMPTY, "the series has no values: send nothing instead")
+        if n > self._max_samples:
+            raise Rejection(
+                reasons.SERIES_TOO_LONG, f"the series has {n} values, at most {self._max_samples} are accepted: split it"
+            )
+        at = _times(body, n, origin.latest)
+        values: list[float | None]
+        retracted = body.status == RETRACTED
+        if retracted:
+            values = [None] * n
+        else:
+            factor, offset = meaning.factor, meaning.offset
+            values = [None if value is None else value * factor + offset for value in body.values]
+            present = [value for value in values if value is not None]
+            if present and not (meaning.low <= min(present) and max(present) <= meaning.high):
+                for i, value in enumerate(values):
+                    if value is not None and not meaning.low <= value <= meaning.high:
+                        raise _implausible(meaning, body, body.values[i], value, f" at values[{i}]")
+            if len(present) < n:
+                origin.counts["absent", origin.source.topic] += n - len(present)
+        return SampleSeries(
+            source=origin.source,
+            arrived_at=origin.arrived_at,
+            original=origin.original,
+            id=body.id,
+            signal=meaning.signal,
+            at=at,
+            values=values,
+            device=body.device_id,
+            kind=body.device_kind or self._series_kind or (self._laboratory_kind if meaning.from_laboratory else self._kind),
+            version=body.version,
+            retracted=retracted,
+            on_oxygen=body.on_oxygen,
+            quality=body.quality,
+        )
+
+
+def environment_sample(body: EnvironmentObservation, origin: Origin, dictionary: Dictionary) -> EnvironmentSample:
+    """Raises Rejection."""
+    check_key(origin.key, body.place, "place")
+    check_identifier(body.id, "id")
+    meaning = dictionary.find(body.code_system, body.code, body.unit)
+    if not meaning.of_environment:
+        raise Rejection(
+            reasons.UNKNOWN_CODE, f"{meaning.signal} is measured in a person, not in a place: send it on another topic"
+        )
+    at = seconds(body.measured_at, "measured_at", origin.latest)
+    value = body.value
+    if (value is None) == (body.absent_reason is None):
+        raise Rejection(reasons.NO_VALUE, f"{meaning.signal} needs either a value or absent_reason, and not both")
+    if value is None:
+        origin.counts["absent", origin.source.topic] += 1
+    else:
+        value = value * meaning.factor + meaning.offset
+        if not meaning.low <= value <= meaning.high:
+            raise _implausible(meaning, body, body.value, value, "")
+    return EnvironmentSample(
+        source=origin.source,
+        arrived_at=origin.arrived_at,
+        original=origin.original,
+        place=body.place,
+        signal=meaning.signal,
+        at=at,
+        value=value,
+    )
+
+
+def _times(body: Series, n: int, latest: float) -> list[float]:
+    if body.measured_at is not None:
+        if body.start is not None or body.interval_s is not None:
+            raise Rejection(reasons.WHEN, "both measured_at and start with interval_s say when it was measured: send one of them")
+        given: list[Instant] = body.measured_at
+        if len(given) != n:
+            raise Rejection(
+                reasons.SERIES_LENGTHS, f"the series has {n} values and {len(given)} times: send as many of one as of the other"
+            )
+        return [seconds(at, f"measured_at[{i}]", latest) for i, at in enumerate(given)]
+    if body.start is None or body.interval_s is None:
+        raise Rejection(reasons.WHEN, "neither measured_at nor start with interval_s says when it was measured: send one of them")
+    start, interval = seconds(body.start, "start", latest), body.interval_s
+    seconds(start + (n - 1) * interval, f"time of values[{n - 1}]", latest)
+    return [start + i * interval for i in range(n)]
+
+
+def _implausible(
+    meaning: Meaning, body: Measured | EnvironmentObservation, sent: float | None, value: float, where: str
+) -> Rejection:
+    device = getattr(body, "device_id", None)
+    said = f"{meaning.signal} {sent:.10g} {body.unit}{where}" + (f" from device {shown(device)}" if device else "")
+    canonical = "" if body.unit == meaning.unit else f" = {value:.6g} {meaning.unit}"
+    return Rejection(
+        reasons.OUT_OF_RANGE,
+        f"{said}{canonical} is outside {meaning.low:g} to {meaning.high:g} {meaning.unit}: check unit and sensor",
+    )
