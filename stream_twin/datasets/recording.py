@@ -70,18 +70,20 @@ class Recording:
 
     def __init__(self, dataset: DataSet, path: Path, *, now: float | None = None, limit: int | None = None) -> None:
         self.dataset, self.path = dataset, path
-        self.people = dataset.people(path)[:limit]
-        if not self.people:
-            raise ValueError(f"{path}: nobody is recorded here, nothing to play as {dataset.name}")
+        self.people: list[str] = []
         self.count = 0
         spans = []
-        for place, person in enumerate(self.people):
+        for place, person in enumerate(dataset.people(path)[:limit]):
             stagger = dataset.every_s * place
             first, last = math.inf, -math.inf
             for sent in dataset.events(path, person, stagger):
                 first, last = min(first, sent.at), max(last, sent.at)
                 self.count += 1
-            spans.append((stagger, first, last))
+            if first <= last:
+                self.people.append(person)
+                spans.append((stagger, first, last))
+        if not self.people:
+            raise ValueError(f"{path}: nobody is recorded here, nothing to play as {dataset.name}")
         newest = max(last for _, _, last in spans)
         own = dataset.calendar == "own"
         weeks = [0.0 if now is None else math.floor((now - (last if own else newest)) / WEEK) * WEEK for _, _, last in spans]
@@ -165,6 +167,21 @@ def utc(text: str, form: str) -> float | None:
         return datetime.strptime(text.strip(), form).replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def carried(times: Iterable[float | None], otherwise: float) -> list[float]:
+    """When rows were sent whose time cannot be read: with the row before, at a file's start with the first that can."""
+    times = list(times)
+    last = next((time for time in times if time is not None), otherwise)
+    return [last := last if time is None else time for time in times]
+
+
+def by_hour(rows: Iterable[tuple[float, Any]]) -> list[tuple[float, list[tuple[float, Any]]]]:
+    """What an hourly sync carries: (end of the hour, its (time, row) in order)."""
+    hours: dict[float, list[tuple[float, Any]]] = {}
+    for time, row in sorted(rows, key=lambda one: one[0]):
+        hours.setdefault(math.floor(time / HOUR) * HOUR + HOUR, []).append((time, row))
+    return list(hours.items())
 
 
 class Names:
