@@ -31,14 +31,14 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---------------------------------------------------------------------------------------------- source topics
 
 
-class Period(Message, kw_only=True):
+class Period(Message, frozen=True, kw_only=True):
     """What a sum, a mean or a rate spans. ``start`` may equal ``end``."""
 
     start: Instant
     end: Instant
 
 
-class Measured(Message, kw_only=True):
+class Measured(Message, frozen=True, kw_only=True):
     """What an observation and a series share."""
 
     id: Identifier
@@ -62,7 +62,7 @@ class Measured(Message, kw_only=True):
     quality: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
-class Observation(Measured, tag="observation", tag_field="type", kw_only=True):
+class Observation(Measured, tag="observation", tag_field="type", frozen=True, kw_only=True):
     """One value. Exactly one of ``measured_at`` and ``period``; ``value`` or ``absent_reason``."""
 
     value: float | None = None
@@ -72,7 +72,7 @@ class Observation(Measured, tag="observation", tag_field="type", kw_only=True):
     absent_reason: Text | None = None
 
 
-class Series(Measured, tag="series", tag_field="type", kw_only=True):
+class Series(Measured, tag="series", tag_field="type", frozen=True, kw_only=True):
     """Many values of one code, as a device syncs them. Times are ``measured_at``, or ``start`` and ``interval_s``.
 
     A null among the values is an absent sample.
@@ -84,7 +84,7 @@ class Series(Measured, tag="series", tag_field="type", kw_only=True):
     interval_s: Annotated[float, Meta(gt=0)] | None = None
 
 
-class ClinicalEvent(Message, kw_only=True):
+class ClinicalEvent(Message, frozen=True, kw_only=True):
     id: Identifier
     patient_id: Identifier
     at: Instant
@@ -95,7 +95,7 @@ class ClinicalEvent(Message, kw_only=True):
     note: Text | None = None
 
 
-class Insulin(ClinicalEvent, tag="insulin", tag_field="type", kw_only=True):
+class Insulin(ClinicalEvent, tag="insulin", tag_field="type", frozen=True, kw_only=True):
     """``dose_units`` for a bolus or a long-acting dose; ``rate_units_per_h`` for a pump's basal rate."""
 
     kind: Literal["rapid", "long", "basal_rate"]
@@ -103,21 +103,21 @@ class Insulin(ClinicalEvent, tag="insulin", tag_field="type", kw_only=True):
     rate_units_per_h: Annotated[float, Meta(ge=0, le=50)] | None = None
 
 
-class Meal(ClinicalEvent, tag="meal", tag_field="type", kw_only=True):
+class Meal(ClinicalEvent, tag="meal", tag_field="type", frozen=True, kw_only=True):
     carbohydrates_g: Annotated[float, Meta(ge=0, le=1000)] | None = None
     energy_kcal: Annotated[float, Meta(ge=0, le=10_000)] | None = None
     fat_g: Annotated[float, Meta(ge=0, le=1000)] | None = None
     protein_g: Annotated[float, Meta(ge=0, le=1000)] | None = None
 
 
-class Activity(ClinicalEvent, tag="activity", tag_field="type", kw_only=True):
+class Activity(ClinicalEvent, tag="activity", tag_field="type", frozen=True, kw_only=True):
     """A bout of movement or a stage of sleep as a device classified it."""
 
     kind: Identifier
     intensity: Annotated[float, Meta(ge=0)] | None = None
 
 
-class Medication(ClinicalEvent, tag="medication", tag_field="type", kw_only=True):
+class Medication(ClinicalEvent, tag="medication", tag_field="type", frozen=True, kw_only=True):
     code: Identifier
     code_system: str
     display: Text | None = None
@@ -125,18 +125,18 @@ class Medication(ClinicalEvent, tag="medication", tag_field="type", kw_only=True
     unit: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class Oxygen(ClinicalEvent, tag="oxygen", tag_field="type", kw_only=True):
+class Oxygen(ClinicalEvent, tag="oxygen", tag_field="type", frozen=True, kw_only=True):
     """Supplemental oxygen; a flow of 0 and a fraction of 0.21 mean air."""
 
     flow_l_per_min: Annotated[float, Meta(ge=0, le=100)] | None = None
     fraction: Annotated[float, Meta(ge=0.2, le=1)] | None = None
 
 
-class Encounter(ClinicalEvent, tag="encounter", tag_field="type", kw_only=True):
+class Encounter(ClinicalEvent, tag="encounter", tag_field="type", frozen=True, kw_only=True):
     kind: Literal["home", "ambulatory", "emergency", "ward", "intensive_care"]
 
 
-class Finding(ClinicalEvent, tag="finding", tag_field="type", kw_only=True):
+class Finding(ClinicalEvent, tag="finding", tag_field="type", frozen=True, kw_only=True):
     """Anything else that a system has coded: a diagnosis, a culture, a survey's answer, a symptom."""
 
     code: Identifier
@@ -146,7 +146,7 @@ class Finding(ClinicalEvent, tag="finding", tag_field="type", kw_only=True):
     unit: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class EnvironmentObservation(Message, kw_only=True):
+class EnvironmentObservation(Message, frozen=True, kw_only=True):
     """Air and weather of a place; patients refer to a place in their profile."""
 
     id: Identifier
@@ -160,14 +160,14 @@ class EnvironmentObservation(Message, kw_only=True):
     version: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
 
-class Limits(Message, kw_only=True):
+class Limits(Message, frozen=True, kw_only=True):
     """A clinician's limits for one signal of one patient, in the canonical unit."""
 
     low: float | None = None
     high: float | None = None
 
 
-class Profile(Message, kw_only=True):
+class Profile(Message, frozen=True, kw_only=True):
     """The whole profile of a patient; each one replaces the one before."""
 
     patient_id: Identifier
@@ -191,7 +191,7 @@ class Profile(Message, kw_only=True):
     consent: bool = True
 
 
-class AssignedDevice(Message, kw_only=True):
+class AssignedDevice(Message, frozen=True, kw_only=True):
     device_id: Identifier
     kind: DeviceKind
     start: Instant
@@ -200,7 +200,7 @@ class AssignedDevice(Message, kw_only=True):
     """How often it should speak; without it nobody is told of its silence."""
 
 
-class DeviceAssignments(Message, kw_only=True):
+class DeviceAssignments(Message, frozen=True, kw_only=True):
     """Who wears what: all of a patient's devices, past ones included; each message replaces the one before."""
 
     patient_id: Identifier
@@ -208,7 +208,7 @@ class DeviceAssignments(Message, kw_only=True):
     devices: list[AssignedDevice]
 
 
-class Outcome(Message, kw_only=True):
+class Outcome(Message, frozen=True, kw_only=True):
     """A label that arrives later."""
 
     id: Identifier
@@ -221,7 +221,7 @@ class Outcome(Message, kw_only=True):
     note: Text | None = None
 
 
-class AlertCommand(Message, kw_only=True):
+class AlertCommand(Message, frozen=True, kw_only=True):
     id: Identifier
     patient_id: Identifier
     alert_id: Identifier
@@ -232,7 +232,7 @@ class AlertCommand(Message, kw_only=True):
     comment: Text | None = None
 
 
-class ClockTick(Message, kw_only=True):
+class ClockTick(Message, frozen=True, kw_only=True):
     """The time, where a simulation or a replay sets it; one record per partition.
 
     ``behind``: per source topic (without prefix) the end offset of this partition. The tick is passed on once those
@@ -258,7 +258,7 @@ class Input(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ty
     """What the lane's log carries. The record's key is the patient's id, or empty where it is for the whole lane."""
 
 
-class FromSource(Input, kw_only=True):
+class FromSource(Input, frozen=True, kw_only=True):
     source: Source
     arrived_at: float
     """The source record's Kafka timestamp: when it was written."""
@@ -266,7 +266,7 @@ class FromSource(Input, kw_only=True):
     """The source record's value, byte for byte."""
 
 
-class Sample(FromSource, tag="sample", kw_only=True):
+class Sample(FromSource, tag="sample", frozen=True, kw_only=True):
     """A checked observation in canonical units. ``at`` is when it was measured, or its period's end."""
 
     id: str
@@ -287,7 +287,7 @@ class Sample(FromSource, tag="sample", kw_only=True):
     method: str | None = None
 
 
-class SampleSeries(FromSource, tag="series", kw_only=True):
+class SampleSeries(FromSource, tag="series", frozen=True, kw_only=True):
     """Samples of one series in canonical units, in the order sent; the id of number i is ``{id}#{i}``."""
 
     id: str
@@ -305,29 +305,29 @@ class SampleSeries(FromSource, tag="series", kw_only=True):
 PatientBody = Insulin | Meal | Activity | Medication | Oxygen | Encounter | Finding
 
 
-class Happened(FromSource, tag="happened", kw_only=True):
+class Happened(FromSource, tag="happened", frozen=True, kw_only=True):
     """A clinical event; its instants are seconds."""
 
     event: PatientBody
 
 
-class ProfileSet(FromSource, tag="profile", kw_only=True):
+class ProfileSet(FromSource, tag="profile", frozen=True, kw_only=True):
     profile: Profile
 
 
-class DevicesSet(FromSource, tag="devices", kw_only=True):
+class DevicesSet(FromSource, tag="devices", frozen=True, kw_only=True):
     assignments: DeviceAssignments
 
 
-class OutcomeKnown(FromSource, tag="outcome", kw_only=True):
+class OutcomeKnown(FromSource, tag="outcome", frozen=True, kw_only=True):
     outcome: Outcome
 
 
-class Commanded(FromSource, tag="command", kw_only=True):
+class Commanded(FromSource, tag="command", frozen=True, kw_only=True):
     command: AlertCommand
 
 
-class EnvironmentSample(FromSource, tag="environment", kw_only=True):
+class EnvironmentSample(FromSource, tag="environment", frozen=True, kw_only=True):
     """For every lane. ``value`` None: absent."""
 
     place: str
@@ -336,20 +336,20 @@ class EnvironmentSample(FromSource, tag="environment", kw_only=True):
     value: float | None
 
 
-class ModelPublished(FromSource, tag="model", kw_only=True):
+class ModelPublished(FromSource, tag="model", frozen=True, kw_only=True):
     """For every lane."""
 
     parameters: "ModelParameters"
 
 
-class Configured(Input, tag="configured", kw_only=True):
+class Configured(Input, tag="configured", frozen=True, kw_only=True):
     """From here on the lane decides by these settings. Written by its owner where they differ from the lane's own."""
 
     settings: Raw
     """A ``LaneSettings`` of :mod:`stream_twin.lane` as JSON."""
 
 
-class Tick(Input, tag="tick", kw_only=True):
+class Tick(Input, tag="tick", frozen=True, kw_only=True):
     """Time as the lane's owner sees it. Everything sent to the sources before ``complete_to`` is in the lane's log."""
 
     clock: float
@@ -357,16 +357,25 @@ class Tick(Input, tag="tick", kw_only=True):
 
 
 AnyInput = (
-    Sample | SampleSeries | Happened | ProfileSet | DevicesSet | OutcomeKnown | Commanded | EnvironmentSample
-    | ModelPublished | Configured | Tick
+    Sample
+    | SampleSeries
+    | Happened
+    | ProfileSet
+    | DevicesSet
+    | OutcomeKnown
+    | Commanded
+    | EnvironmentSample
+    | ModelPublished
+    | Configured
+    | Tick
 )
 
 
 # ------------------------------------------------------------------------------------------------------ put out
 
 
-class SignalEstimate(Message, kw_only=True):
-    """Belief about one signal at the estimate's time, in the canonical unit. ``low``, ``high``: 90 % of what a sample would read."""
+class SignalEstimate(Message, frozen=True, kw_only=True):
+    """Belief about one signal, in the canonical unit. ``low``, ``high``: 90 % of what a sample would read."""
 
     level: float
     low: float
@@ -379,7 +388,7 @@ class SignalEstimate(Message, kw_only=True):
     """Standardised innovation of the last sample."""
 
 
-class Risk(Message, kw_only=True):
+class Risk(Message, frozen=True, kw_only=True):
     probability: float
     cohort: str
     model_version: int
@@ -388,7 +397,7 @@ class Risk(Message, kw_only=True):
     """Contribution of each feature to the log odds, the largest few."""
 
 
-class Estimate(Message, kw_only=True):
+class Estimate(Message, frozen=True, kw_only=True):
     """What the twin believes now; ``arrived_at``: Kafka timestamp of the source record that caused it, if one did."""
 
     patient_id: str
@@ -405,7 +414,7 @@ Priority = Literal["high", "medium", "low"]
 AlertState = Literal["raised", "escalated", "acknowledged", "snoozed", "commented", "resolved"]
 
 
-class AlertChange(Message, kw_only=True):
+class AlertChange(Message, frozen=True, kw_only=True):
     """One change of one alert. ``at`` is the lane's clock."""
 
     alert_id: str
@@ -429,7 +438,7 @@ class AlertChange(Message, kw_only=True):
     arrived_at: float | None = None
 
 
-class Example(Message, tag="example", tag_field="type", kw_only=True):
+class Example(Message, tag="example", tag_field="type", frozen=True, kw_only=True):
     """What a cohort's learner learns from: features as the twin knew them at ``at`` and the prediction then made."""
 
     patient_id: str
@@ -441,7 +450,7 @@ class Example(Message, tag="example", tag_field="type", kw_only=True):
     model_version: int = 0
 
 
-class Label(Message, tag="label", tag_field="type", kw_only=True):
+class Label(Message, tag="label", tag_field="type", frozen=True, kw_only=True):
     """What became of the patient: judges the examples before it."""
 
     patient_id: str
@@ -451,7 +460,7 @@ class Label(Message, tag="label", tag_field="type", kw_only=True):
     known_at: float
 
 
-class ModelParameters(Message, kw_only=True):
+class ModelParameters(Message, frozen=True, kw_only=True):
     """Numbered parameters of a cohort's model, broadcast to the lanes. Named numbers, never a pickle."""
 
     cohort: str

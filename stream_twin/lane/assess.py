@@ -1,13 +1,13 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, isnan
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from stream_twin.alerts import Desk
+from stream_twin.alerts.desk import Desk
 from stream_twin.events import Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.patient import Latest, Patient
@@ -17,6 +17,7 @@ from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Signal
 from stream_twin.twin import scale
 from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+from stream_twin.twin.kernel import Floats
 from stream_twin.twin.tracks import Look, Track, Tracks
 
 SD90 = 1.6448536269514722
@@ -50,7 +51,7 @@ class Assessor:
         beliefs = self.beliefs([patient for patient, _, _ in due], own)
         for (patient, offset, arrived_at), belief in zip(due, beliefs, strict=True):
             state = patient.state
-            if at_tick and state.example_at <= own.complete_to and belief.signals:
+            if at_tick and state.example_at <= own.complete_to:
                 self._score(patient, belief, own, offset, out)
             changes = self._desk.judge(state.book, belief, offset, late=state.corrected, arrived_at=arrived_at)
             if changes:
@@ -113,7 +114,10 @@ class Assessor:
     def _signal_belief(self, track: Track, latest: Latest, row: tuple[float, ...]) -> SignalBelief:
         signal = self._signals[track.signal]
         level, level_sd, predictive_sd, baseline, deviation, deviation_sd = row
-        ends = (scale.from_working(signal, level - SD90 * predictive_sd), scale.from_working(signal, level + SD90 * predictive_sd))
+        ends = (
+            scale.from_working(signal, level - SD90 * predictive_sd),
+            scale.from_working(signal, level + SD90 * predictive_sd),
+        )
         surprise = track.z[track.applied - 1] if track.applied else 0.0
         return SignalBelief(
             signal=signal,
@@ -123,7 +127,7 @@ class Assessor:
             baseline=scale.from_working(signal, baseline),
             deviation=deviation,
             deviation_sd=deviation_sd,
-            surprise=surprise if surprise == surprise else 0.0,
+            surprise=0.0 if isnan(surprise) else surprise,
             last_value=latest.value,
             last_at=latest.at,
             working_mean=level,
@@ -131,6 +135,8 @@ class Assessor:
             device=latest.device,
             previous_value=latest.previous,
             period_s=latest.period_s,
+            surprises=track.z,
+            surprised_at=track.at,
         )
 
     def forecast(self, track: Track, at: Sequence[float]) -> list[tuple[float, float]]:
@@ -206,5 +212,5 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _columns(look: Look) -> list[np.ndarray]:  # type: ignore[type-arg]  # all float64
+def _columns(look: Look) -> list[Floats]:
     return [look.level, look.level_sd, look.predictive_sd, look.baseline, look.deviation, look.deviation_sd]

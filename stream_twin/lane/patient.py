@@ -1,15 +1,14 @@
 """Everything that a lane remembers of one patient, and its snapshot."""
 
 from math import inf, nan
-from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from stream_twin.alerts import AlertBook
+from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, Profile, Risk
 from stream_twin.learn.drift import Drift, DriftState
-from stream_twin.twin.tracks import Track, Tracks
+from stream_twin.twin.tracks import SavedTrack, Track, Tracks
 
 SCHEMA = 1
 EVENTS_KEPT = 64
@@ -81,6 +80,21 @@ class Latest(Struct):
         self.value, self.at, self.device, self.period_s = value, at, device, period_s
 
 
+class SavedSignal(Struct, kw_only=True):
+    track: SavedTrack
+    latest: Latest
+    drift: DriftState | None
+
+
+class Snapshot(Struct, kw_only=True):
+    """One patient in ``twin.state``; ``covered``: the last offset of the log that is in it."""
+
+    schema: int = SCHEMA
+    covered: int
+    state: PatientState
+    signals: dict[str, SavedSignal]
+
+
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
@@ -100,18 +114,18 @@ class Patient:
         assignments = self.state.assignments
         return [] if assignments is None else [a for a in assignments.devices if a.device_id == device]
 
+    def next_look(self) -> float:
+        """When rules or the model want to look though nothing arrives; inf: never."""
+        wake_at = self.state.book.wake_at
+        return self.state.example_at if wake_at is None else min(wake_at, self.state.example_at)
+
     def save(self, tracks: Tracks, covered: int) -> bytes:
-        return msgspec.msgpack.encode(
-            {
-                "schema": SCHEMA,
-                "covered": covered,
-                "state": self.state,
-                "tracks": {
-                    name: {**tracks.save(track), "latest": self.latest[name], "drift": self._drift(name)}
-                    for name, track in self.tracks.items()
-                },
-            }
-        )
+        """The patient as a snapshot that covers the log up to and with offset ``covered``."""
+        saved = {
+            name: SavedSignal(track=tracks.save(track), latest=self.latest[name], drift=self._drift(name))
+            for name, track in self.tracks.items()
+        }
+        return msgspec.msgpack.encode(Snapshot(covered=covered, state=self.state, signals=saved))
 
     def _drift(self, name: str) -> DriftState | None:
         drift = self.drifts.get(name)
@@ -122,15 +136,14 @@ class Patient:
         """Raises:
         ValueError: a snapshot of another schema.
         """
-        saved: dict[str, Any] = msgspec.msgpack.decode(snapshot)
-        if saved["schema"] != SCHEMA:
-            raise ValueError(f"snapshot of schema {saved['schema']}; this version reads {SCHEMA}")
+        saved = msgspec.msgpack.decode(snapshot, type=Snapshot)
+        if saved.schema != SCHEMA:
+            raise ValueError(f"snapshot of schema {saved.schema}; this version reads {SCHEMA}")
         patient = cls(key)
-        patient.covered = saved["covered"]
-        patient.state = msgspec.convert(saved["state"], PatientState)
-        for name, track in saved["tracks"].items():
-            patient.tracks[name] = tracks.load(key, signal_index[name], track)
-            patient.latest[name] = msgspec.convert(track["latest"], Latest)
-            if track["drift"] is not None:
-                patient.drifts[name] = Drift(msgspec.convert(track["drift"], DriftState))
+        patient.covered, patient.state = saved.covered, saved.state
+        for name, signal in saved.signals.items():
+            patient.tracks[name] = tracks.load(key, signal_index[name], signal.track)
+            patient.latest[name] = signal.latest
+            if signal.drift is not None:
+                patient.drifts[name] = Drift(signal.drift)
         return patient

@@ -7,14 +7,12 @@ numbers as in-order arrival, so the same state. Samples behind the watermark are
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from math import inf, nan
+from collections.abc import Iterable
+from math import inf, isnan, nan
 from typing import Literal
 
-import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from stream_twin.twin import kernel
 from stream_twin.twin.kernel import D, Floats, Ints, Parameters
@@ -40,7 +38,21 @@ class Checkpoint(Struct, array_like=True):
 class Track:
     """One signal of one patient. Values are on the working scale; NaN is a sample that was retracted."""
 
-    __slots__ = ("applied", "at", "checkpoints", "ids", "key", "lateness_s", "raw", "signal", "slot", "value", "version", "z")
+    __slots__ = (
+        "applied",
+        "at",
+        "checkpoints",
+        "floor",
+        "ids",
+        "key",
+        "lateness_s",
+        "raw",
+        "signal",
+        "slot",
+        "value",
+        "version",
+        "z",
+    )
 
     def __init__(self, key: bytes, signal: int, slot: int, lateness_s: float) -> None:
         self.key = key
@@ -55,11 +67,22 @@ class Track:
         self.ids = bytearray()
         self.applied = 0
         self.checkpoints: list[Checkpoint] = []
+        self.floor = -inf
+        """No older sample is joined, whatever the lateness: more than the limit came after it, or the lateness grew since."""
+
+    def watermark(self, complete_to: float) -> float:
+        """A sample from this time or before comes too late, unless it is the newest."""
+        return max(self.floor, complete_to - self.lateness_s)
 
     @property
     def settled_at(self) -> float:
-        """Samples from before this time come too late."""
         return self.checkpoints[0].at if self.checkpoints else -inf
+
+    def allow(self, lateness_s: float, complete_to: float) -> None:
+        """Wait longer for late samples from now on; what was settled stays settled."""
+        if lateness_s > self.lateness_s:
+            self.floor = self.watermark(complete_to)
+            self.lateness_s = lateness_s
 
     def find(self, identity: bytes) -> int:
         """Index of the remembered sample with this id, or -1."""
@@ -84,7 +107,11 @@ class Track:
     def place(self, identity: bytes, at: float) -> int:
         """Where a sample belongs: by time, then by id, so that the order of arrival does not matter."""
         index = bisect_left(self.at, at)
-        while index < len(self.at) and self.at[index] == at and bytes(self.ids[index * ID_BYTES : (index + 1) * ID_BYTES]) < identity:
+        while (
+            index < len(self.at)
+            and self.at[index] == at
+            and bytes(self.ids[index * ID_BYTES : (index + 1) * ID_BYTES]) < identity
+        ):
             index += 1
         return index
 
@@ -101,10 +128,8 @@ class Tracks:
         self._capacity = 0
         self._free: list[int] = []
         self._dirty: dict[int, Track] = {}
-        self.surprises: list[tuple[Ints, Floats]] = []
-        """Signal indices and standardised innovations of what was applied since last taken."""
-        self.settled: list[tuple[Track, float]] = []
-        """Tracks of which samples were settled since last taken, with their mean standardised innovation."""
+        self._surprises: list[tuple[Ints, Floats]] = []
+        self._settled: list[tuple[Track, float]] = []
         self.mean = np.zeros((0, D))
         self.covariance = np.zeros((0, D, D))
         self.at = np.zeros(0)
@@ -135,13 +160,14 @@ class Tracks:
 
     # ------------------------------------------------------------------------------------------------ taking samples
 
-    def offer(self, track: Track, identity: bytes, at: float, value: float, raw: float, version: int) -> Fate:
-        """Take one sample; it is applied by the next :meth:`flush`. ``value`` NaN: retracted. ``raw``: in the canonical unit."""
+    def offer(self, track: Track, identity: bytes, at: float, value: float, raw: float, version: int, complete_to: float) -> Fate:
+        """Take one sample; it is applied by the next :meth:`flush`. ``value`` NaN: retracted. ``raw``: in the canonical unit.
+
+        ``complete_to`` must be the same until that flush.
+        """
         times = track.at
         found = track.find(identity) if times else -1
-        if found < 0 and (at > times[-1] if times else at > track.settled_at):
-            if value != value and not times and not track.checkpoints:
-                return "late" if version > 1 else "applied"  # takes back what was never here
+        if found < 0 and (not times or at > times[-1]):
             times.append(at)
             track.value.append(value)
             track.raw.append(raw)
@@ -149,6 +175,9 @@ class Tracks:
             track.version.append(version)
             track.ids += identity
             self._dirty[track.slot] = track
+            beyond = len(times) - self.pending_limit
+            if beyond > 0 and times[beyond - 1] > track.watermark(complete_to):
+                track.floor = times[beyond - 1]
             return "applied"
         if found >= 0:
             known = track.version[found]
@@ -156,13 +185,15 @@ class Tracks:
                 return "duplicate"
             if version == known:
                 # What is retracted stays so, whatever the same version says of its value.
-                same = track.at[found] == at and (track.raw[found] == raw or value != value)
+                same = track.at[found] == at and (track.raw[found] == raw or isnan(value))
                 return "duplicate" if same else "conflict"
+            if min(at, track.at[found]) <= track.watermark(complete_to):
+                return "late"
             self._back_to(track, found)
             track.remove(found, found + 1)
-        elif at <= track.settled_at:
+        elif at <= track.watermark(complete_to):
             return "late"
-        index = track.place(identity, at) if at > track.settled_at else 0
+        index = track.place(identity, at)
         self._back_to(track, index)
         track.insert(index, identity, at, value, raw, version)
         self._dirty[track.slot] = track
@@ -186,7 +217,7 @@ class Tracks:
             batch = []
             for track in waiting:
                 index, known = track.applied, len(track.at)
-                while index < known and track.value[index] != track.value[index]:
+                while index < known and isnan(track.value[index]):
                     index += 1
                 track.applied = index
                 if index < known:
@@ -205,10 +236,15 @@ class Tracks:
         parameters = self.parameters
         mean, covariance = self._predicted(slots, at)
         mean, covariance, z, outlier = kernel.update(
-            mean, covariance, kernel.loading(at), parameters.noise[signals], values - parameters.means[signals], self.outlier[slots]
+            mean,
+            covariance,
+            kernel.loading(at),
+            parameters.noise[signals],
+            values - parameters.means[signals],
+            self.outlier[slots],
         )
         self.mean[slots], self.covariance[slots], self.at[slots], self.outlier[slots] = mean, covariance, at, outlier
-        self.surprises.append((signals, z))
+        self._surprises.append((signals, z))
         for track, surprise in zip(tracks, z.tolist(), strict=True):
             track.z[track.applied] = surprise
             track.applied += 1
@@ -225,10 +261,15 @@ class Tracks:
         slot = track.slot
         track.checkpoints.append(
             Checkpoint(
-                track.applied, float(self.at[slot]), int(self.outlier[slot]), self.mean[slot].tolist(), pack(self.covariance[slot])
+                track.applied,
+                float(self.at[slot]),
+                int(self.outlier[slot]),
+                self.mean[slot].tolist(),
+                pack(self.covariance[slot]),
             )
         )
-        self._settle(track, complete_to - track.lateness_s)
+        beyond = track.applied - self.pending_limit
+        self._settle(track, max(complete_to - track.lateness_s, track.at[beyond - 1] if beyond > 0 else -inf))
 
     def _restore(self, track: Track, checkpoint: Checkpoint) -> None:
         slot = track.slot
@@ -239,14 +280,14 @@ class Tracks:
         """Forget what no sample within the lateness can change any more: all before the last checkpoint behind the watermark."""
         last = 0
         for number, checkpoint in enumerate(track.checkpoints):
-            if checkpoint.at <= watermark or track.applied - checkpoint.index > self.pending_limit:
+            if checkpoint.at <= watermark:
                 last = number
         if not last:
             return
         gone = track.checkpoints[last].index
-        known = [z for z in track.z[:gone] if z == z]
+        known = [z for z in track.z[:gone] if not isnan(z)]
         if known:
-            self.settled.append((track, sum(known) / len(known)))
+            self._settled.append((track, sum(known) / len(known)))
         track.remove(0, gone)
         track.applied -= gone
         del track.checkpoints[:last]
@@ -282,41 +323,66 @@ class Tracks:
 
     # ----------------------------------------------------------------------------------------------------- snapshot
 
-    def save(self, track: Track) -> dict[str, object]:
-        """Named numbers; columns as little-endian bytes."""
+    def save(self, track: Track) -> "SavedTrack":
         slot = track.slot
-        return {
-            "lateness_s": track.lateness_s,
-            "state_at": float(self.at[slot]),
-            "outlier": int(self.outlier[slot]),
-            "mean": self.mean[slot].tolist(),
-            "covariance": pack(self.covariance[slot]),
-            "applied": track.applied,
-            "checkpoints": track.checkpoints,
-            "ids": bytes(track.ids),
-            **{name: column(getattr(track, name)) for name in ("at", "value", "raw", "z", "version")},
-        }
+        return SavedTrack(
+            lateness_s=track.lateness_s,
+            floor=track.floor,
+            state_at=float(self.at[slot]),
+            outlier=int(self.outlier[slot]),
+            mean=self.mean[slot].tolist(),
+            covariance=pack(self.covariance[slot]),
+            applied=track.applied,
+            checkpoints=track.checkpoints,
+            ids=bytes(track.ids),
+            **{name: np.asarray(getattr(track, name), kind).tobytes() for name, kind in COLUMNS.items()},
+        )
 
-    def load(self, key: bytes, signal: int, saved: dict[str, object]) -> Track:
-        track = self.new(key, signal, float(saved["lateness_s"]))  # type: ignore[arg-type]  # as saved
+    def load(self, key: bytes, signal: int, saved: "SavedTrack") -> Track:
+        track = self.new(key, signal, saved.lateness_s)
         slot = track.slot
-        self.at[slot], self.outlier[slot] = saved["state_at"], saved["outlier"]
-        self.mean[slot], self.covariance[slot] = saved["mean"], unpack(saved["covariance"])  # type: ignore[arg-type]  # as saved
-        track.applied = int(saved["applied"])  # type: ignore[call-overload]  # as saved
-        track.checkpoints = msgspec.convert(saved["checkpoints"], list[Checkpoint])
-        track.ids = bytearray(saved["ids"])  # type: ignore[arg-type]  # as saved
+        self.at[slot], self.outlier[slot] = saved.state_at, saved.outlier
+        self.mean[slot], self.covariance[slot] = saved.mean, unpack(saved.covariance)
+        track.floor, track.applied, track.checkpoints = saved.floor, saved.applied, saved.checkpoints
+        track.ids = bytearray(saved.ids)
         for name, kind in COLUMNS.items():
-            getattr(track, name).frombytes(np.frombuffer(saved[name], "<" + kind).astype(kind).tobytes())  # type: ignore[call-overload]  # as saved
+            getattr(track, name).extend(np.frombuffer(getattr(saved, name), kind).tolist())
         if track.applied < len(track.at):
             self._dirty[slot] = track
         return track
 
-    def take(self) -> Iterator[tuple[Ints, Floats]]:
-        taken, self.surprises = self.surprises, []
-        return iter(taken)
+    def take_surprises(self) -> list[tuple[Ints, Floats]]:
+        """Signal indices and standardised innovations of what was applied since last taken."""
+        taken, self._surprises = self._surprises, []
+        return taken
+
+    def take_settled(self) -> list[tuple[Track, float]]:
+        """Tracks of which samples were settled since last taken, with the mean standardised innovation of those."""
+        taken, self._settled = self._settled, []
+        return taken
 
 
-COLUMNS = {"at": "f8", "value": "f8", "raw": "f8", "z": "f4", "version": "u4"}
+COLUMNS = {"at": "<f8", "value": "<f8", "raw": "<f8", "z": "<f4", "version": "<u4"}
+
+
+class SavedTrack(Struct, kw_only=True):
+    """A track in a snapshot. ``covariance``: upper triangle, row by row. The remembered samples are columns as in
+    :data:`COLUMNS`, with 8 bytes per id."""
+
+    lateness_s: float
+    floor: float
+    state_at: float
+    outlier: int
+    mean: list[float]
+    covariance: list[float]
+    applied: int
+    checkpoints: list[Checkpoint]
+    ids: bytes
+    at: bytes
+    value: bytes
+    raw: bytes
+    z: bytes
+    version: bytes
 
 
 class Look(Struct):
@@ -343,8 +409,3 @@ def unpack(upper: list[float]) -> Floats:
     covariance[_UPPER] = upper
     covariance.T[_UPPER] = upper
     return covariance
-
-
-def column(values: "array[float] | array[int]") -> bytes:
-    native: NDArray[np.generic] = np.frombuffer(values, values.typecode) if len(values) else np.zeros(0, values.typecode)
-    return native.astype(native.dtype.newbyteorder("<")).tobytes()

@@ -11,7 +11,16 @@ from stream_twin.twin import kernel
 from stream_twin.twin.kernel import CIRCADIAN_S, DAY_S, D
 
 MODEL = SignalModel(
-    mean=72, between_sd=9, slow_sd=4, fast_sd=7, noise_sd=2, circadian_sd=3, slow_s=6 * 3600, fast_s=1500, momentum=0.8, momentum_s=400
+    mean=72,
+    between_sd=9,
+    slow_sd=4,
+    fast_sd=7,
+    noise_sd=2,
+    circadian_sd=3,
+    slow_s=6 * 3600,
+    fast_s=1500,
+    momentum=0.8,
+    momentum_s=400,
 )
 RATES, STATIONARY = np.array(kernel.rates(MODEL)), kernel.stationary(MODEL)
 
@@ -85,7 +94,12 @@ def test_splitting_a_step_changes_nothing(a, b, seed):
     root = rng.standard_normal((D, D))
     mean, covariance = rng.standard_normal((1, D)), (root @ root.T)[None]
     once = kernel.predict(mean, covariance, np.array([a + b]), RATES[None], STATIONARY[None])
-    twice = kernel.predict(*kernel.predict(mean, covariance, np.array([a]), RATES[None], STATIONARY[None]), np.array([b]), RATES[None], STATIONARY[None])
+    twice = kernel.predict(
+        *kernel.predict(mean, covariance, np.array([a]), RATES[None], STATIONARY[None]),
+        np.array([b]),
+        RATES[None],
+        STATIONARY[None],
+    )
     for left, right in zip(once, twice, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-9)
 
@@ -100,7 +114,9 @@ def test_momentum_is_a_smooth_process_with_the_variance_asked_for():
     fast = np.zeros(D)
     fast[2], fast[3] = 1, -1
     assert fast @ STATIONARY @ fast == pytest.approx(MODEL.fast_sd**2)
-    smooth = kernel.stationary(SignalModel(mean=0, between_sd=1, slow_sd=1, fast_sd=1, noise_sd=1, momentum=1.0, fast_s=1800, momentum_s=600))
+    smooth = kernel.stationary(
+        SignalModel(mean=0, between_sd=1, slow_sd=1, fast_sd=1, noise_sd=1, momentum=1.0, fast_s=1800, momentum_s=600)
+    )
     step = 1.0  # the variance of an increment over dt of a differentiable process goes with dt squared, not with dt
     rates = np.array([1 / 1800, 1 / 600])
     block, sign = smooth[2:4, 2:4], np.array([1, -1])
@@ -121,7 +137,9 @@ def test_symmetric_and_positive_after_very_many_updates():
         gap = rng.exponential(1.0, n)
         at = at + gap
         mean, covariance = kernel.predict(mean, covariance, gap, rate, stationary)
-        mean, covariance, _, outlier = kernel.update(mean, covariance, kernel.loading(at), noise, 10 * rng.standard_normal(n), outlier)
+        mean, covariance, _, outlier = kernel.update(
+            mean, covariance, kernel.loading(at), noise, 10 * rng.standard_normal(n), outlier
+        )
     assert np.array_equal(covariance, covariance.transpose(0, 2, 1))
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
 
