@@ -23,6 +23,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream_twin.ingest import Bounds
+from stream_twin.lane import LaneSettings
+
 PREFIX = "STREAM_TWIN_"
 NOT_SETTINGS = {"STREAM_TWIN_CONFIG", "STREAM_TWIN_RECORDINGS"}
 """Names in the environment that are read elsewhere: the file's path, and where tests find recordings."""
@@ -35,20 +38,33 @@ class SettingsError(ValueError):
 
 
 def _struct(kind: type[msgspec.Struct]) -> BeforeValidator:
-    """Pydantic validates a msgspec Struct by converting what file, environment or option gave."""
+    """Pydantic validates a msgspec Struct by converting what file, environment or option gave, over the defaults."""
 
     def convert(given: Any) -> Any:
         if isinstance(given, kind):
             return given
+        defaults = msgspec.to_builtins(kind())
         plain = _decoded(given)
-        _refuse_unknown(plain, kind)
+        _refuse_unknown(plain, defaults, "")
         try:
-            return msgspec.convert(plain, kind, strict=False)
+            return msgspec.convert(_merged(defaults, plain), kind, strict=False)
         except msgspec.ValidationError as error:
-            what, _, path = str(error).partition(" - at `$.")
-            raise ValueError(f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}" if path else what) from None
+            what, _, path = str(error).rstrip("`").partition(" - at `$.")
+            raise ValueError(f"{path} = {_at(plain, path)!r}: {what[:1].lower()}{what[1:]}; {_allowed(kind, path)}") from None
 
     return BeforeValidator(convert)
+
+
+def _at(tree: Any, path: str) -> Any:
+    for name in path.split("."):
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _allowed(kind: type[msgspec.Struct], path: str) -> str:
+    return next(
+        f"allowed: {allowed}" for name, _, allowed, _ in _struct_rows("", kind) if name == f".{path.split('.', maxsplit=1)[0]}"
+    )
 
 
 def _decoded(given: Any) -> Any:
@@ -63,12 +79,15 @@ def _decoded(given: Any) -> Any:
     return given
 
 
-def _refuse_unknown(given: Any, kind: type[msgspec.Struct]) -> None:
+def _refuse_unknown(given: Any, defaults: Mapping[str, Any], path: str) -> None:
+    """A table whose default is empty takes any name; all others only what they have."""
     if not isinstance(given, Mapping):
-        raise ValueError(f"{given!r} is not a table of {', '.join(kind.__struct_fields__)}")
-    for name in given:
-        if name not in kind.__struct_fields__:
-            raise ValueError(f"{name}: no such setting{_suggestion(name, kind.__struct_fields__)}")
+        raise ValueError(f"{path}{'' if path == '' else ' = '}{given!r} is not a table of {', '.join(defaults)}")
+    for name, value in given.items():
+        if name not in defaults:
+            raise ValueError(f"{path}{name}: no such setting{_suggestion(name, defaults)}")
+        if isinstance(defaults[name], Mapping) and defaults[name]:
+            _refuse_unknown(value, defaults[name], f"{path}{name}.")
 
 
 def _suggestion(name: str, names: Any) -> str:
@@ -184,6 +203,10 @@ class Settings(BaseSettings):
     """Its port; 0: any free one, which the log names."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged."""
+    lane: Annotated[LaneSettings, _struct(LaneSettings)] = LaneSettings()
+    """What a lane decides by; travels in its own log."""
+    bounds: Annotated[Bounds, _struct(Bounds)] = Bounds()
+    """What ingest accepts at most."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,226 @@
+"""Nothing lost, nothing twice: proves the accounting from the records of the topics alone. Pure and incremental.
+
+1. every source record ends once, as what its route names; every input ends in one way (applied, duplicate, late, ...)
+2. each patient's state is, byte for byte, that of one plain process that read the same log without a fault
+3. so are the alerts and the other outputs: none missing, extra or twice
+4. state restored from ``twin.state`` is the live state
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from stream_twin.audit.lanes import CHECKPOINT, COMPARED, LaneAudit
+from stream_twin.audit.sources import SourcePartition, fingerprint
+from stream_twin.events import Source
+from stream_twin.signals import Catalogue
+from stream_twin.topics import BY_NAME, SOURCES
+
+READING_ORDER = ("twin.state", "alerts", "learning.examples", "dead.letters", "twin.inputs", *(topic.name for topic in SOURCES))
+"""With this order a service may go on while it is audited: what a topic refers to is read after it."""
+SHOWN = 5
+"""Offenders named in a row."""
+OUTCOMES = ("applied", "duplicate", "late", "rejected", "failed", "held")
+"""Where an input ends; ``held`` is not an end, but it will be."""
+
+
+class Record(Protocol):
+    """A committed record; aiokafka's ``ConsumerRecord`` is one."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Iterable[tuple[str, bytes]]
+
+
+class Row(NamedTuple):
+    """One check, or with ``ok`` None something counted only."""
+
+    name: str
+    counted: int
+    ok: bool | None = None
+    offenders: tuple[str, ...] = ()
+    """The first few; ``wrong`` is how many there are."""
+    wrong: int = 0
+    note: str = ""
+
+
+class _Logged(msgspec.Struct):
+    """What the join wants of an input; ticks and settings have no source."""
+
+    source: Source | None = None
+    original: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Own(msgspec.Struct):
+    """What the lane's owner says of itself in every transaction."""
+
+    positions: dict[str, int]
+    emitted: int = 0
+
+
+_own = msgspec.msgpack.Decoder(_Own).decode
+_logged = msgspec.json.Decoder(_Logged).decode
+
+
+class Audit:
+    """Feed it every record of :data:`READING_ORDER`, of each partition in the order of offsets, then ask for the report.
+
+    Another order of topics gives the same report; then the log stays in memory until then. ``lanes``: how many;
+    ``lane_of``: the lane of a patient's key.
+    """
+
+    def __init__(self, catalogue: Catalogue, lanes: int, lane_of: Callable[[bytes], int]) -> None:
+        self._lane_of = lane_of
+        self._lanes = [LaneAudit(number, catalogue) for number in range(lanes)]
+        self._sources: dict[tuple[str, int], SourcePartition] = {}
+        self._reached: dict[tuple[int, str, int], int] = {}
+        self._misplaced: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._begins: dict[tuple[str, int], int] = {}
+
+    def bounds(self, topic: str, partition: int, begin: int, end: int) -> None:
+        """Offsets that the topic holds; before any of its records. What retention took away cannot be judged."""
+        if begin:
+            self._begins[topic, partition] = begin
+        if topic == "twin.inputs":
+            self._lanes[partition].log_begin = begin
+        elif topic in BY_NAME and BY_NAME[topic] in SOURCES:
+            self._source(topic, partition).bounds(begin, end)
+
+    def feed(self, topic: str, partition: int, record: Record) -> None:
+        """One committed record of ``topic``, whose name is without the prefix."""
+        key, value = record.key or b"", record.value
+        if topic == "twin.inputs":
+            self._feed_log(self._lanes[partition], record.offset, key, value or b"")
+        elif topic == "twin.state":
+            self._feed_state(self._lanes[partition], key, value)
+        elif topic == "dead.letters":
+            self._feed_dead_letter(partition, record.offset, key, value, dict(record.headers))
+        elif topic in COMPARED:
+            self._lanes[partition].put_out(topic, record.offset, key, value or b"", {})
+        else:
+            source = self._source(topic, partition)
+            source.sent(record.offset, fingerprint(key if source.lanes == 1 else b"", value))
+
+    def advance(self) -> None:
+        """Apply the log as far as it came. Call it now and then once ``twin.state`` is fed; memory stays bounded by it."""
+        for lane in self._lanes:
+            lane.advance()
+
+    def _source(self, topic: str, partition: int) -> SourcePartition:
+        if (source := self._sources.get((topic, partition))) is None:
+            about = BY_NAME[topic]
+            lanes = len(self._lanes) if about.broadcast else 1
+            source = self._sources[topic, partition] = SourcePartition(topic, partition, lanes, about.cleanup == "compact")
+        return source
+
+    def _feed_log(self, lane: LaneAudit, offset: int, key: bytes, value: bytes) -> None:
+        lane.logged(offset, key, value)
+        entry = _logged(value)
+        if entry.source is None:
+            return
+        topic, partition, source_offset = entry.source.topic, entry.source.partition, entry.source.offset
+        source = self._source(topic, partition)
+        source.ended(
+            source_offset, fingerprint(key if source.lanes == 1 else b"", bytes(entry.original)), lane.number, dead=False
+        )
+        here = f"twin.inputs/{lane.number}/{offset}"
+        if (source.lanes == 1) != bool(key) or (key and self._lane_of(key) != lane.number):
+            self._misplaced.append(f"{here} is in the wrong lane")
+        route = lane.number, topic, partition
+        if source_offset <= self._reached.get(route, -1):
+            self._misplaced.append(f"{here} comes from {topic}/{partition}/{source_offset}, after a later one")
+        self._reached[route] = max(source_offset, self._reached.get(route, -1))
+
+    def _feed_state(self, lane: LaneAudit, key: bytes, value: bytes | None) -> None:
+        if key[:1] == b"p":
+            lane.stored(key[1:], value)
+        elif key == b"lcheckpoint":
+            lane.stored(CHECKPOINT, value)
+        elif key in (b"lsources", b"lbroadcast") and value is not None:
+            own = _own(value)
+            lane.emitted = max(lane.emitted, own.emitted)
+            for topic, position in own.positions.items():
+                if BY_NAME[topic].broadcast == (key == b"lbroadcast"):
+                    self._source(topic, lane.number).position = position
+
+    def _feed_dead_letter(
+        self, partition: int, offset: int, key: bytes, value: bytes | None, headers: Mapping[str, bytes]
+    ) -> None:
+        stage, reason = headers["stage"].decode(), headers["reason"].decode()
+        self._reasons[f"{stage}: {reason}"] += 1
+        if stage != "ingest":
+            self._lanes[partition].put_out("dead.letters", offset, key, value or b"", headers)
+            return
+        source = self._source(headers["topic"].decode(), int(headers["partition"]))
+        print_ = fingerprint(key if source.lanes == 1 else b"", value, headers)
+        source.ended(int(headers["offset"]), print_, partition, dead=True)
+
+    # ------------------------------------------------------------------------------------------------------ report
+
+    def report(self) -> list[Row]:
+        """Rows for people and machines; what does not add up has ``ok`` False."""
+        self.advance()
+        judged = [lane for lane in self._lanes if not lane.log_begin]
+        fates: Counter[str] = Counter()
+        unjudged = ", ".join(
+            f"lane {lane.number} not before twin.inputs offset {lane.log_begin}" for lane in self._lanes if lane.log_begin
+        )
+        note = f"cannot be judged: {unjudged}" if unjudged else ""
+        miscounted, differing, twins = list[str](), list[str](), 0
+        for lane in judged:
+            restored, wrong = lane.restored()
+            differing += wrong
+            twins += len(restored.patients)
+            fates.update(restored.fates())
+            if (ends := restored.fates().total()) != lane.records:
+                miscounted.append(f"twin.inputs/{lane.number} has {lane.records} records, the lane counts {ends}")
+        state = [
+            offender for lane in judged for offender in ([lane.broken] if lane.broken else []) + lane.differing + lane.ahead()
+        ]
+        logged = sum(lane.records for lane in self._lanes)
+        return [
+            self._source_row(),
+            _row("inputs stand in their lane, in their source's order", logged, self._misplaced),
+            _row("inputs end in one way each", sum(lane.records for lane in judged), miscounted, note),
+            _row("snapshots equal the oracle's", sum(lane.compared for lane in judged), state, note),
+            *(self._output_row(topic, judged, note) for topic in COMPARED),
+            _row("twins restored from twin.state equal the oracle's", twins, differing, note),
+            *(Row(f"inputs {outcome}", fates[outcome]) for outcome in OUTCOMES),
+            *(Row(f"dead letters, {reason}", count) for reason, count in sorted(self._reasons.items())),
+        ]
+
+    def _source_row(self) -> Row:
+        judged = [self._sources[name].judge() for name in sorted(self._sources)]
+        notes = []
+        if waiting := sum(one.waiting for one in judged):
+            notes.append(f"{waiting} not read by the service yet")
+        if compacted := sum(one.compacted for one in judged):
+            notes.append(f"{compacted} more were replaced in compacted topics")
+        notes += [
+            f"{topic}/{partition} cannot be judged before offset {begin}"
+            for (topic, partition), begin in sorted(self._begins.items())
+            if (topic, partition) in self._sources
+        ]
+        offenders = [offender for one in judged for offender in one.offenders]
+        return _row(
+            "source records end once, as what their route names", sum(one.records for one in judged), offenders, "; ".join(notes)
+        )
+
+    def _output_row(self, topic: str, judged: list[LaneAudit], note: str) -> Row:
+        count, offenders = 0, list[str]()
+        for lane in judged:
+            if begin := self._begins.get((topic, lane.number)):
+                note += f"{'; ' if note else ''}{topic}/{lane.number} cannot be judged: it begins at offset {begin}"
+                continue
+            found, wrong = lane.outputs(topic)
+            count += found
+            offenders += wrong
+        return _row(f"{topic} equal the oracle's", count, offenders, note)
+
+
+def _row(name: str, counted: int, offenders: list[str], note: str = "") -> Row:
+    return Row(name, counted, not offenders, tuple(offenders[:SHOWN]), len(offenders), note)
