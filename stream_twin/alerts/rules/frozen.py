@@ -18,7 +18,7 @@ class FrozenParameters(Parameters, frozen=True, kw_only=True):
     least_repeat: Annotated[
         float,
         Meta(gt=0, lt=1, description="Every sensor is granted this probability of repeating a value: devices average and hold."),
-    ] = 0.6
+    ] = 0.7
     minimum_s: Annotated[float, Meta(ge=0, description="How long the value must have stood still.")] = 3600.0
     max_age_s: Annotated[float, Meta(gt=0, description="A device that has not spoken for longer is silent, not frozen.")] = 1800.0
 

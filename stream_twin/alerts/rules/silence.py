@@ -1,5 +1,6 @@
 """Devices that have stopped speaking."""
 
+import math
 from typing import Annotated
 
 from msgspec import Meta
@@ -49,12 +50,15 @@ class Silence(Rule[SilenceParameters]):
         return verdicts
 
     def wake_at(self, belief: Belief, parameters: SilenceParameters, standing: Standing) -> float | None:
-        earliest: float | None = None
+        earliest, now = math.inf, belief.complete_to
         for device in belief.devices.values():
             due = _due(device, belief, parameters, standing)
-            if due is not None and due > belief.complete_to and (earliest is None or due < earliest):
-                earliest = due
-        return earliest
+            if due is not None:
+                if now < due < earliest:
+                    earliest = due
+                if device.end is not None and now < device.end < earliest:
+                    earliest = device.end
+        return None if earliest == math.inf else earliest
 
 
 def _due(device: DeviceBelief, belief: Belief, parameters: SilenceParameters, standing: Standing) -> float | None:

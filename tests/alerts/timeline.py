@@ -1,0 +1,384 @@
+"""Runs a timeline: what happens to one patient when, which alerts come of it, and nothing else.
+
+A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` starts a comment):
+
+    age 71 | zone Europe/Berlin | watched for 3 days | limits spo2 low 92 high 100 | rule limits hold_s 60
+    device clip streaming every 1 min [from TIME] [to TIME]
+    at TIME clip says spo2 86, heart_rate 70        (a device; `hand` is a measurement by hand, without a device)
+    from TIME to TIME every 1 min clip says spo2 96 [and 97]    (takes turns)
+    at TIME late clip says spo2 96                  (corrects what was believed)
+    at TIME the twin believes spo2 level 95 | spo2 usual 97 | spo2 deviation -4 | spo2 unsure 1.5 | spo2 nothing special
+    at TIME risk home 40 % [because lactate 1.2]
+    at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
+    at TIME nurse-1 acknowledges limits spo2 [until TIME] [as of TIME] [: rejected REASON]    (also snoozes, resolves, comments)
+    from TIME to TIME nobody runs the service       (what comes meanwhile is read afterwards)
+    from TIME to TIME the lane stands still         (it ticks, but complete_to does not move)
+    between TIME and TIME raise limits spo2 medium [because TEXT]     (TEXT: words of the reason, `...` for a gap)
+    nothing else until TIME
+
+The patient is asked as a lane asks: with every arrival, and when the book wants to be woken.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stream_twin.alerts.desk import AlertBook, Desk, Rejection
+from stream_twin.alerts.service import ServiceState, stalled
+from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
+from stream_twin.signals import load
+from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+
+MIDNIGHT = 1_772_150_400.0
+"""2026-02-27 00:00 UTC."""
+CATALOGUE = load()
+UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0, "day": 86400.0}
+TIME = r"(?:day \d+ )?\d\d:\d\d(?::\d\d)?"
+STATES = {
+    "raise": "raised",
+    "escalate": "escalated",
+    "acknowledge": "acknowledged",
+    "snooze": "snoozed",
+    "comment": "commented",
+    "resolve": "resolved",
+}
+CATCHING_UP_S = 5.0
+LAG_S = 1.0
+"""How far ``complete_to`` is behind the clock in ordinary times."""
+
+
+def seconds(text: str) -> float:
+    day, _, clock = text.removeprefix("day ").rpartition(" ")
+    parts = [float(part) for part in clock.split(":")]
+    return MIDNIGHT + (int(day or 1) - 1) * 86400 + sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+
+
+def length(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * UNITS_S[unit]
+
+
+@dataclass
+class Expected:
+    """One change that has to come."""
+
+    line: str
+    earliest: float
+    latest: float
+    state: str
+    rule: str
+    subject: str
+    priority: str
+    words: list[str]
+
+    def fits(self, change: AlertChange) -> bool:
+        named = (change.state, change.rule, change.subject) == (self.state, self.rule, self.subject)
+        at = 0
+        for words in self.words:
+            at = change.reason.find(words, at)
+            if at < 0:
+                return False
+        return named and self.earliest <= change.at <= self.latest and self.priority in ("", change.priority)
+
+
+@dataclass
+class Timeline:
+    """A parsed file: what happens (by time, in the order written) and what is expected."""
+
+    events: list[tuple[float, Callable[["Ward"], bool]]] = field(default_factory=list)
+    expected: list[Expected] = field(default_factory=list)
+    down: list[tuple[float, float]] = field(default_factory=list)
+    stuck: list[tuple[float, float]] = field(default_factory=list)
+    profile: Profile = field(default_factory=lambda: Profile(patient_id="p-1", valid_from=0.0, age_years=60))
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watched_s: float = 3 * 86400.0
+    end: float = 0.0
+
+
+class Ward:
+    """One patient and the lane around them."""
+
+    def __init__(self, timeline: Timeline, *, every_tick: bool = False, forgetful: bool = False) -> None:
+        self.timeline, self.every_tick, self.forgetful = timeline, every_tick, forgetful
+        self.desk = Desk(timeline.settings)
+        self.book, self.service = AlertBook(), ServiceState()
+        first = min(at for at, _ in timeline.events if isfinite(at))
+        self.clock = self.complete_to = first
+        self.belief = Belief("p-1", first, first, first, timeline.profile, watched_since=first - timeline.watched_s)
+        self.offset, self.late, self.changes = 0, False, list[AlertChange]()
+
+    def run(self) -> list[AlertChange]:
+        waiting = sorted(self.timeline.events, key=lambda event: event[0])
+        standing_still = [(start, end + CATCHING_UP_S) for start, end in self.timeline.stuck + self.timeline.down]
+        while self.clock < self.timeline.end:
+            if not any(start < self.clock < end for start, end in self.timeline.down):
+                stops = [start for start, end in standing_still if start <= self.clock < end]
+                self.complete_to = max(self.complete_to, min([self.clock - LAG_S, *stops]))
+                self.offset += 1
+                self.changes += stalled(self.clock, self.complete_to, self.service, lane=0, offset=self.offset)
+                woken = self.book.wake_at is not None and self.book.wake_at <= self.clock
+                if woken or self.every_tick:
+                    self.judge()
+                while (
+                    waiting
+                    and waiting[0][0] <= self.clock
+                    and not any(start <= self.clock < end for start, end in self.timeline.stuck)
+                ):
+                    self.offset += 1
+                    if waiting.pop(0)[1](self):
+                        self.judge()
+            self.clock += 1
+        return self.changes
+
+    def judge(self) -> None:
+        belief = self.belief
+        belief.clock, belief.complete_to = self.clock, self.complete_to
+        belief.at = max([self.clock, *(signal.last_at for signal in belief.signals.values())])
+        if self.forgetful:
+            self.book = msgspec.msgpack.decode(msgspec.msgpack.encode(self.book), type=AlertBook)
+        self.changes += self.desk.judge(self.book, belief, self.offset, late=self.late)
+        self.late = False
+
+    def command(self, match: re.Match[str]) -> bool:
+        until = seconds(match["until"]) if match["until"] else None
+        command = AlertCommand(
+            id="c",
+            patient_id="p-1",
+            alert_id=next((a.alert_id for r, s, a in self.book.open() if [r, s] == [match["rule"], match["subject"]]), "none"),
+            action=match["action"],
+            by=match["by"],
+            at=seconds(match["sent"] or match["at"]),
+            until=until,
+            comment="seen",
+        )
+        result = self.desk.command(self.book, command, self.clock, self.offset)
+        found = result.reason if isinstance(result, Rejection) else None
+        assert found == match["rejected"], f"{match[0]}: {result}"
+        self.changes += [] if isinstance(result, Rejection) else result
+        return False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One value of one device, and what it makes of the belief where the twin has no opinion of its own."""
+
+    device: str
+    signal: str
+    value: float
+    at: float
+    late: bool = False
+
+    def arrive(self, ward: Ward) -> bool:
+        name = None if self.device == "hand" else self.device
+        value, at, signals = self.value, self.at, ward.belief.signals
+        before = signals.get(self.signal)
+        if before is None:
+            known = CATALOGUE[self.signal]
+            signals[self.signal] = SignalBelief(
+                known, value, value, value, value, 0.0, 0.3, 0.0, value, at, 0.0, 1.0, device=name
+            )
+        else:
+            signals[self.signal] = replace(
+                before, level=value, last_value=value, last_at=at, previous_value=before.last_value, device=name
+            )
+        if name:
+            device = ward.belief.devices[name]
+            same = before is not None and before.last_value == value
+            ward.belief.devices[name] = replace(
+                device,
+                last_at=at,
+                repeats=device.repeats + 1 if same else 1,
+                repeats_since=device.repeats_since if same else at,
+            )
+        ward.late = self.late
+        return True
+
+
+def read(path: Path) -> Timeline:
+    timeline = Timeline()
+    for line in path.read_text().splitlines():
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        for pattern, take in GRAMMAR:
+            if match := re.fullmatch(pattern, text):
+                take(timeline, match)
+                break
+        else:
+            raise ValueError(f"{path.name}: nobody understands {text!r}")
+    if not timeline.end:
+        raise ValueError(f"{path.name}: the last line must be `nothing else until TIME`")
+    return timeline
+
+
+def check(timeline: Timeline, changes: list[AlertChange]) -> None:
+    """Every expected change came, in this order at one alert, and nothing else did."""
+    left = list(timeline.expected)
+    for change in changes:
+        told = f"{clock(change.at)} {change.state} {change.rule} {change.subject} {change.priority}: {change.reason}"
+        fitting = next((expected for expected in left if expected.fits(change)), None)
+        assert fitting is not None, f"not expected: {told}\nstill expected: " + "\n".join(e.line for e in left)
+        left.remove(fitting)
+    assert not left, "never came: " + "; ".join(expected.line for expected in left)
+
+
+def clock(at: float) -> str:
+    days, rest = divmod(at - MIDNIGHT, 86400)
+    text = f"{int(rest // 3600):02}:{int(rest % 3600 // 60):02}:{int(rest % 60):02}"
+    return f"day {int(days) + 1} {text}" if days else text
+
+
+def _profile(timeline: Timeline, **changed: Any) -> None:
+    timeline.profile = msgspec.structs.replace(timeline.profile, **changed)
+
+
+def _limits(timeline: Timeline, match: re.Match[str]) -> None:
+    low, high = match["low"], match["high"]
+    limits = Limits(low=float(low) if low else None, high=float(high) if high else None)
+    _profile(timeline, limits={**timeline.profile.limits, match["signal"]: limits})
+
+
+def _rule(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.settings.setdefault(match["rule"], {})[match["parameter"]] = msgspec.json.decode(match["value"])
+
+
+def _device(timeline: Timeline, match: re.Match[str]) -> None:
+    every, start, end = match["every"], match["start"], match["end"]
+
+    def assign(ward: Ward) -> bool:
+        ward.belief.devices[match["name"]] = DeviceBelief(
+            match["name"],
+            msgspec.convert(match["kind"], DeviceKind),
+            last_at=0.0,
+            every_s=length(every) if every else None,
+            start=seconds(start) if start else ward.clock,
+            end=seconds(end) if end else None,
+        )
+        return True
+
+    timeline.events.append((float("-inf"), assign))
+
+
+def _says(timeline: Timeline, match: re.Match[str]) -> None:
+    for value in match["values"].split(", "):
+        signal, number = value.split()
+        reading = Reading(match["device"], signal, float(number), seconds(match["at"]), late=bool(match["late"]))
+        timeline.events.append((reading.at, reading.arrive))
+
+
+def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
+    turns, at, count = [float(value) for value in match["values"].split(" and ")], seconds(match["at"]), 0
+    while at <= seconds(match["end"]):
+        reading = Reading(match["device"], match["signal"], turns[count % len(turns)], at)
+        timeline.events.append((at, reading.arrive))
+        at, count = at + length(match["every"]), count + 1
+
+
+def _believes(timeline: Timeline, match: re.Match[str]) -> None:
+    name = {"level": "level", "usual": "baseline", "deviation": "deviation", "unsure": "deviation_sd"}[match["what"]]
+
+    def believe(ward: Ward) -> bool:
+        ward.belief.signals[match["signal"]] = replace(ward.belief.signals[match["signal"]], **{name: float(match["value"])})
+        return True
+
+    timeline.events.append((seconds(match["at"]), believe))
+
+
+def _risk(timeline: Timeline, match: re.Match[str]) -> None:
+    reasons = {match["feature"]: float(match["share"])} if match["feature"] else {}
+    risk = Risk(
+        probability=float(match["percent"]) / 100,
+        cohort=match["cohort"],
+        model_version=1,
+        at=seconds(match["at"]),
+        reasons=reasons,
+    )
+
+    def take(ward: Ward) -> bool:
+        ward.belief.risk = risk
+        return True
+
+    timeline.events.append((risk.at, take))
+
+
+def _becomes(timeline: Timeline, match: re.Match[str]) -> None:
+    changed: dict[str, Any] = {"state": match["state"], "paused_until": seconds(match["until"]) if match["until"] else None}
+    if match["state"] == "without consent":
+        changed = {"consent": False}
+
+    def become(ward: Ward) -> bool:
+        ward.belief.profile = msgspec.structs.replace(ward.belief.profile, **changed)
+        return True
+
+    timeline.events.append((seconds(match["at"]), become))
+
+
+def _commands(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.events.append((seconds(match["at"]), lambda ward: ward.command(match)))
+
+
+def _expect(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.expected.append(
+        Expected(
+            line=match[0],
+            earliest=seconds(match["at"]),
+            latest=seconds(match["end"]),
+            state=STATES[match["state"]],
+            rule=match["rule"],
+            subject=match["subject"],
+            priority=match["priority"] or "",
+            words=(match["words"] or "").split(" ... "),
+        )
+    )
+
+
+def _during(match: re.Match[str]) -> tuple[float, float]:
+    return seconds(match["at"]), seconds(match["end"])
+
+
+SPAN = rf"from (?P<at>{TIME}) to (?P<end>{TIME})"
+GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
+    (r"age (?P<age>\d+)", lambda timeline, match: _profile(timeline, age_years=int(match["age"]))),
+    (r"zone (?P<zone>\S+)", lambda timeline, match: _profile(timeline, time_zone=match["zone"])),
+    (r"watched for (?P<span>.+)", lambda timeline, match: setattr(timeline, "watched_s", length(match["span"]))),
+    (r"limits (?P<signal>\w+)(?: low (?P<low>\S+))?(?: high (?P<high>\S+))?", _limits),
+    (r"rule (?P<rule>\w+) (?P<parameter>\w+) (?P<value>\S+)", _rule),
+    (
+        r"device (?P<name>\S+) (?P<kind>\w+)(?: every (?P<every>\S+ \w+))?"
+        rf"(?: from (?P<start>{TIME}))?(?: to (?P<end>{TIME}))?",
+        _device,
+    ),
+    (rf"at (?P<at>{TIME}) (?P<late>late )?(?P<device>\S+) says (?P<values>.+)", _says),
+    (rf"{SPAN} every (?P<every>\S+ \w+) (?P<device>\S+) says (?P<signal>\w+) (?P<values>.+)", _repeats),
+    (
+        rf"at (?P<at>{TIME}) the twin believes (?P<signal>\w+) (?P<what>level|usual|deviation|unsure) (?P<value>\S+)",
+        _believes,
+    ),
+    (
+        rf"at (?P<at>{TIME}) risk (?P<cohort>\w+) (?P<percent>\S+) %(?: because (?P<feature>\w+) (?P<share>\S+))?",
+        _risk,
+    ),
+    (
+        rf"at (?P<at>{TIME}) the patient is (?P<state>paused|enrolled|discharged|died|without consent)"
+        rf"(?: until (?P<until>{TIME}))?",
+        _becomes,
+    ),
+    (
+        rf"at (?P<at>{TIME}) (?P<by>\S+) (?P<action>acknowledge|snooze|resolve|comment)s (?P<rule>\w+) (?P<subject>\S+?)"
+        rf"(?: until (?P<until>{TIME}))?(?: as of (?P<sent>{TIME}))?(?:: rejected (?P<rejected>\w+))?",
+        _commands,
+    ),
+    (rf"{SPAN} nobody runs the service", lambda timeline, match: timeline.down.append(_during(match))),
+    (rf"{SPAN} the lane stands still", lambda timeline, match: timeline.stuck.append(_during(match))),
+    (
+        rf"between (?P<at>{TIME}) and (?P<end>{TIME}) (?P<state>raise|escalate|acknowledge|snooze|comment|resolve)"
+        r" (?P<rule>\w+) (?P<subject>\S+)(?: (?P<priority>high|medium|low))?(?: because (?P<words>.+))?",
+        _expect,
+    ),
+    (rf"nothing else until (?P<end>{TIME})", lambda timeline, match: setattr(timeline, "end", seconds(match["end"]))),
+]
