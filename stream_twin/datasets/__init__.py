@@ -1,0 +1,1 @@
+"""Recordings and the simulated ward, as streams of source messages."""

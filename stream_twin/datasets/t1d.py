@@ -196,8 +196,8 @@ class _Subject:
         every = 900.0 if len(known) > 1 and median(b - a for a, b in pairwise(known)) > 450 else 300.0
         yield self._profile(1, start, self.wall.offsets[version])
         devices = [
-            AssignedDevice(device_id=f"cgm-{self.person}", kind="streaming", start=start, every_s=every),
-            AssignedDevice(device_id=f"watch-{self.person}", kind="syncing", start=start),
+            AssignedDevice(device_id=f"cgm-{self.person}", kind="streaming", start=start - DAY, every_s=every),
+            AssignedDevice(device_id=f"watch-{self.person}", kind="syncing", start=start - DAY),
         ]
         yield sent(start, DEVICES, DeviceAssignments(patient_id=self.person, devices=devices))
         for place, change in enumerate(changes[version:]):
