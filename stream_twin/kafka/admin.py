@@ -1,0 +1,183 @@
+"""Topics on a broker: create them, compare them with the catalogue, show them."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from stream_twin import topics
+from stream_twin.kafka import state
+from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.outbox import Outbox, Transactions
+from stream_twin.kafka.reader import TIMEOUT_S, list_offsets
+from stream_twin.kafka.stages import Broker, WorkerSettings
+
+COMPARED = ("cleanup.policy", "retention.ms", "max.message.bytes", "segment.bytes", "segment.ms")
+"""What :func:`check` insists on, besides whatever else the catalogue gives."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``topic`` with prefix. ``found`` None: there is no such topic. ``mend``: the command that puts it right, or what to do."""
+
+    topic: str
+    what: str
+    wanted: str
+    found: str | None
+    mend: str
+
+    def __str__(self) -> str:
+        found = "missing" if self.found is None else f"{self.what} is {self.found}, wanted {self.wanted}"
+        return f"{self.topic}: {found}: {self.mend}"
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """``records`` are offsets between first and end, markers of transactions included."""
+
+    topic: str
+    summary: str
+    partitions: int
+    replicas: int
+    records: int
+
+
+def client(broker: Broker) -> AdminClient:
+    return AdminClient({"bootstrap.servers": broker.address, **broker.confluent})
+
+
+def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> list[str]:
+    """Make what is missing and set the configuration of what is there; names of the topics made.
+
+    Raises:
+        KafkaException: refused; nothing is ever deleted or given more partitions.
+    """
+    admin, made = client(broker), []
+    wanted = [NewTopic(prefix + topic.name, lanes, replication, config=topic.kafka_config) for topic in topics.TOPICS]
+    for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items():
+        try:
+            future.result()
+            made.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    old = [topic for topic in topics.TOPICS if prefix + topic.name not in made]
+    changes = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            prefix + topic.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in topic.kafka_config.items()
+            ],
+        )
+        for topic in old
+    ]
+    for future in admin.incremental_alter_configs(changes).values() if changes else ():
+        future.result()
+    _wait_for_leaders(admin, {prefix + topic.name for topic in topics.TOPICS})
+    return made
+
+
+def _wait_for_leaders(admin: AdminClient, names: set[str]) -> None:
+    for _ in range(100):
+        found = admin.list_topics(timeout=TIMEOUT_S).topics
+        if all(name in found and all(part.leader >= 0 for part in found[name].partitions.values()) for name in names):
+            return
+        time.sleep(0.1)
+
+
+def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
+    """How the broker's topics differ from what a worker of so many lanes needs; empty: not at all.
+
+    Raises:
+        KafkaException: broker away.
+    """
+    admin = client(broker)
+    found = admin.list_topics(timeout=TIMEOUT_S).topics
+    options = f"--broker {broker.address}" + (f" --prefix {prefix}" if prefix else "") + f" --partition-count {lanes}"
+    mend = f"stream-twin topics create {options}"
+    differences, there = [], []
+    for topic in topics.TOPICS:
+        name = prefix + topic.name
+        if name not in found:
+            differences.append(Difference(name, "topic", f"{lanes} partitions", None, mend))
+            continue
+        there.append(topic)
+        if (partitions := len(found[name].partitions)) != lanes:
+            other = f"start with --partition-count {partitions}, or with another --prefix and new topics"
+            differences.append(Difference(name, "partition count", str(lanes), str(partitions), other))
+    resources = {topic.name: ConfigResource(ResourceType.TOPIC, prefix + topic.name) for topic in there}
+    configs = admin.describe_configs(list(resources.values())) if resources else {}
+    for topic in there:
+        entries = configs[resources[topic.name]].result()
+        for setting, value in topic.kafka_config.items():
+            entry = entries.get(setting)
+            if entry is not None and entry.value != value:
+                differences.append(Difference(prefix + topic.name, setting, value, str(entry.value), mend))
+    return differences
+
+
+def demand(broker: Broker, prefix: str, lanes: int) -> None:
+    """Raises Fatal, with the commands that mend it, where :func:`check` finds something."""
+    if differences := check(broker, prefix, lanes):
+        missing = [difference.topic for difference in differences if difference.found is None]
+        lines = [str(difference) for difference in differences if difference.found is not None]
+        if missing:
+            mend = next(difference.mend for difference in differences if difference.found is None)
+            lines.insert(0, f"missing: {', '.join(missing)}: {mend}")
+        raise Fatal(ExitCode.TOPICS, "topics are not as they must be:\n  " + "\n  ".join(lines))
+
+
+def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list[TopicState]:
+    """The catalogue's topics that exist, in its order."""
+    admin = client(broker)
+    found = admin.list_topics(timeout=TIMEOUT_S).topics
+    names = set(only) if only is not None else None
+    there = [topic for topic in topics.TOPICS if prefix + topic.name in found and (names is None or topic.name in names)]
+    partitions = [(prefix + topic.name, number) for topic in there for number in found[prefix + topic.name].partitions]
+    first, end = list_offsets(admin, partitions, OffsetSpec.earliest()), list_offsets(admin, partitions, OffsetSpec.latest())
+    return [
+        TopicState(
+            name,
+            topic.summary,
+            len(found[name].partitions),
+            len(next(iter(found[name].partitions.values())).replicas),
+            sum(end[name, number] - first[name, number] for number in found[name].partitions),
+        )
+        for topic in there
+        for name in [prefix + topic.name]
+    ]
+
+
+async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
+    """Let ``lane`` go on where its sources have lost records that it had not read; how many offsets, by topic.
+
+    Locks a running owner of the lane out, which ends its process.
+    """
+    transactions = Transactions(settings.broker, settings.prefix, f"{settings.group}-{lane}", settings.commit_timeout_s)
+    await transactions.open()
+    try:
+        known = state.read(settings.broker, settings.prefix, lane).sources
+        if known is None:
+            return {}
+        admin = client(settings.broker)
+        parts = [(settings.prefix + topic, lane) for topic in known.positions]
+        first, end = list_offsets(admin, parts, OffsetSpec.earliest()), list_offsets(admin, parts, OffsetSpec.latest())
+        positions, skipped = dict(known.positions), {}
+        for topic, position in known.positions.items():
+            part = settings.prefix + topic, lane
+            if not first[part] <= position <= end[part]:
+                positions[topic] = first[part]
+                skipped[topic] = max(first[part] - position, 0)
+        if skipped:
+            outbox = Outbox()
+            record = state.Sources(lanes=known.lanes, positions=positions, emitted=known.emitted)
+            outbox.put(state.TOPIC, lane, state.SOURCES, state.encode(record))
+            offsets = {TopicPartition(settings.prefix + topic, lane): offset for topic, offset in positions.items()}
+            await transactions.write(outbox, offsets, settings.group)
+        return skipped
+    finally:
+        await transactions.close()

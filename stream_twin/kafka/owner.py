@@ -1,0 +1,477 @@
+"""The owner of one lane: from its partitions, through ingest and the pure lane, into its transactions.
+
+Opening is: lock out earlier owners, then read positions and state, then read on from there. Two tasks follow. *Pump* moves
+records through the stages in slices, without waiting inside one: outputs and positions change together. *Commit* takes
+both as they are between two slices and writes them in one transaction, while pump goes on.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.partitioner import murmur2
+
+from stream_twin import topics
+from stream_twin.clock import elapsed, wall
+from stream_twin.events import Output, Tick
+from stream_twin.kafka import reader, state
+from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.intake import TICKS, Fences, Intake
+from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
+from stream_twin.kafka.stages import Lane, Observer, Stages, WorkerSettings
+from stream_twin.kafka.transport import Batch
+
+log = logging.getLogger(__name__)
+
+INPUTS = "twin.inputs"
+SOURCES = tuple(topic.name for topic in reversed(topics.SOURCES))
+"""In the order of taking turns: commands and profiles go before the bulk of observations."""
+OUTBOX_BYTES = 8 << 20
+"""Pump waits for a commit above this."""
+SLICE_BYTES = 512 << 10
+"""Snapshots of a checkpoint in one transaction."""
+LAST_SLICE_BYTES = 4 << 20
+GROUP_OFFSETS_EVERY_S = 1.0
+TICK_EVERY_S = 1.0
+_encode = msgspec.json.Encoder().encode
+
+
+class Reading(Protocol):
+    """The consumer, as far as a lane needs it."""
+
+    async def read_from(self, offsets: Mapping[Any, int]) -> None: ...
+
+    def pause(self, tp: Any) -> None: ...
+
+    def resume(self, tp: Any) -> None: ...
+
+
+class Host(Protocol):
+    """The worker around its lanes."""
+
+    settings: WorkerSettings
+    stages: Stages
+    observer: Observer
+    opening: asyncio.Semaphore
+    complete_to: float
+
+    @property
+    def reading(self) -> Reading: ...
+
+    def commit_every_s(self) -> float: ...
+
+    async def may_reopen(self, error: BaseException) -> bool: ...
+
+    def fail(self, code: ExitCode, message: str) -> None: ...
+
+    def lane_opened(self, lane: int, found: state.LaneState) -> None: ...
+
+
+class Owner:
+    def __init__(self, number: int, host: Host) -> None:
+        self.number = number
+        self.is_open = False
+        self.parked = False
+        """Lost its broker and its place in the group: the next assignment decides."""
+        self.committed = 0
+        """Transactions so far."""
+        self._host = host
+        self._settings = host.settings
+        self._reads = (*SOURCES, TICKS) if host.settings.clock == "stream" else SOURCES
+        self._lock = asyncio.Lock()
+        self._running = asyncio.Event()
+        self._running.set()
+        self._task: asyncio.Task[None] | None = None
+        self._lanes_of_keys: dict[bytes, int] = {}
+
+    # --------------------------------------------------------------------------------------------- life of an owner
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"lane {self.number}")
+
+    async def close(self) -> None:
+        """Give the lane up without a commit."""
+        self.is_open = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def quiesce(self, deadline: float) -> None:
+        """Commit all that was done, with as many snapshots as ``deadline`` (of :func:`elapsed`) allows, and stand still."""
+        self._running.clear()
+        try:
+            async with asyncio.timeout(max(deadline - elapsed(), 0)):
+                await self.commit(final=True)
+                while self.is_open and self._slices is not None and elapsed() < deadline - 0.5:
+                    await self.commit(final=True)
+        except Exception as error:
+            self._broke(error)
+
+    async def resume(self) -> None:
+        """Go on after a rebalance that left the lane here."""
+        self._running.set()
+        if self.is_open:
+            await self._read_on()
+
+    def position(self, topic: str) -> int:
+        """Offset of the next record of ``topic`` to process; the lane must be open."""
+        return self._intake.position(topic)
+
+    def offer(self, topic: str, batch: Batch) -> None:
+        """Records of this lane; ``topic`` without prefix."""
+        if not self.is_open:
+            return
+        if self._intake.offer(topic, batch):
+            self._wake.set()
+        else:
+            # Records between were dropped, as a rebalance does with what is on its way.
+            self._again = asyncio.create_task(self._host.reading.read_from({self._tp(topic): self._intake.ends[topic]}))
+
+    async def _run(self) -> None:
+        host, careful_until, tries = self._host, 0, 0
+        while True:
+            try:
+                async with host.opening:
+                    await self._open(careful_until)
+                tries = 0
+                await self._work()
+            except host.stages.update_failed as error:
+                failed_at = int(getattr(error, "offset", self._lane.position))
+                if failed_at < careful_until:
+                    host.fail(ExitCode.FAILED, f"lane {self.number}, also one by one: {error}: {error.__cause__!r}")
+                    return
+                log.warning("lane %d: %s; restoring it and applying one by one up to there", self.number, error)
+                careful_until = failed_at + 1
+            except Fatal as error:
+                host.fail(error.exit_code, f"lane {self.number}: {error}")
+                return
+            except Exception as error:
+                if not await host.may_reopen(error):
+                    self.parked = True
+                    return
+                tries += 1
+                await asyncio.sleep(min(0.1 * 2**tries, 5))
+            finally:
+                await self._shut()
+
+    async def _work(self) -> None:
+        tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._commits())]
+        if self._settings.clock == "wall":
+            tasks.append(asyncio.create_task(self._ticks()))
+        try:
+            await asyncio.wait([*tasks, self._broken], return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._broken, *tasks):
+                if ended.done():
+                    ended.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _broke(self, error: BaseException) -> None:
+        self.is_open = False
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
+    # ------------------------------------------------------------------------------------------- opening and closing
+
+    async def _open(self, careful_until: int) -> None:
+        settings, started = self._settings, elapsed()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        name = f"{settings.group}-{self.number}"
+        self._producer = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s)
+        name = f"{settings.group}-broadcast-{self.number}"
+        self._broadcaster = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s)
+        await asyncio.gather(self._producer.open(), self._broadcaster.open())
+        # Only now are positions and state final.
+        found, firsts, ends = await asyncio.to_thread(self._find)
+        snapshots = found.snapshots.items()
+        self._lane: Lane = await asyncio.to_thread(self._host.stages.make_lane, self.number, found.checkpoint, snapshots)
+        known = found.sources
+        if known is not None and known.lanes != settings.partition_count:
+            raise Fatal(
+                ExitCode.TOPICS,
+                f"its state was written with {known.lanes} lanes, but --partition-count is {settings.partition_count}:"
+                f" start with --partition-count {known.lanes}",
+            )
+        self._stored = known.positions if known else {}
+        positions = {topic: self._stored.get(topic, firsts[topic]) for topic in self._reads}
+        positions[INPUTS] = self._lane.position
+        for topic, position in positions.items():
+            self._demand(topic, position, firsts[topic], ends[topic])
+        self._emitted = known.emitted if known else 0
+        self._broadcast_to = found.broadcast.positions if found.broadcast else {}
+        self._careful_until = careful_until
+        self._configure_at: int | None = ends[INPUTS]
+
+        reading = self._host.reading
+        self._intake = Intake(
+            positions,
+            settings.queue_records,
+            lambda topic: reading.pause(self._tp(topic)),
+            lambda topic: reading.resume(self._tp(topic)),
+        )
+        self._fences = Fences(self._intake, SOURCES)
+        self._outbox, self._broadcasts = Outbox(), list[bytes]()
+        self._alerted: dict[bytes, None] = {}
+        self._slices: deque[bytes] | None = None
+        self._checkpoint = b""
+        self._checkpointed = self._lane.position
+        self._checkpoint_at = started + settings.checkpoint_every_s
+        self._committed: dict[str, int] = {}
+        self._group_offsets_at = self._committed_at = 0.0
+        self._wake, self._due, self._urgent, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._wake.set()
+        self.is_open = True
+        self._host.observer.restored(elapsed() - started, len(found.snapshots))
+        log.info(
+            "lane %d open after %.2f s: %d patients, twin.inputs from %d, emitted to %d",
+            self.number, elapsed() - started, len(found.snapshots), self._lane.position, self._emitted,
+        )  # fmt: skip
+        self._host.lane_opened(self.number, found)
+        await self._read_on()
+
+    def _find(self) -> tuple[state.LaneState, dict[str, int], dict[str, int]]:
+        broker, prefix = self._settings.broker, self._settings.prefix
+        firsts, ends = reader.offsets(broker, [(prefix + topic, self.number) for topic in (*self._reads, INPUTS)])
+        found = state.read(broker, prefix, self.number)
+        return (
+            found,
+            {topic.removeprefix(prefix): offset for (topic, _), offset in firsts.items()},
+            {topic.removeprefix(prefix): offset for (topic, _), offset in ends.items()},
+        )
+
+    def _demand(self, topic: str, position: int, first: int, end: int) -> None:
+        if first <= position <= end:
+            return
+        mend = (
+            f"its twins cannot be brought up to date; stream-twin topics show {topic} shows what is left"
+            if topic == INPUTS
+            else f"stream-twin topics skip-gap --lane {self.number} goes on without them and says how many they were"
+        )
+        what = "were deleted" if position < first else "do not exist, the topic was made anew"
+        raise Fatal(
+            ExitCode.GAP, f"{topic} holds offsets {first} to {end}, but the lane is at {position}: records it needs {what}; {mend}"
+        )
+
+    async def _read_on(self) -> None:
+        self._intake.resumed()
+        await self._host.reading.read_from({self._tp(topic): end for topic, end in self._intake.ends.items()})
+
+    async def _shut(self) -> None:
+        self.is_open = False
+        producers = [getattr(self, name, None) for name in ("_producer", "_broadcaster")]
+        await asyncio.gather(*(producer.close() for producer in producers if producer is not None))
+
+    def _tp(self, topic: str) -> TopicPartition:
+        return TopicPartition(self._settings.prefix + topic, self.number)
+
+    # ------------------------------------------------------------------------------------------------------- pump
+
+    async def _pump(self) -> None:
+        while True:
+            await self._running.wait()
+            self._wake.clear()
+            self._configure()
+            moved = self._apply_slice()
+            moved |= self._ingest_slice() if self._settings.clock == "wall" else self._ingest_behind_ticks()
+            if self._outbox or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
+                self._due.set()
+            if self._outbox.bytes > OUTBOX_BYTES:
+                self._drained.clear()
+                await self._drained.wait()
+            elif moved:
+                await asyncio.sleep(0)
+            else:
+                await self._wake.wait()
+
+    def _configure(self) -> None:
+        if self._configure_at is not None and self._intake.position(INPUTS) >= self._configure_at:
+            self._configure_at = None
+            if (value := self._lane.configuration(self._host.stages.lane_settings)) is not None:
+                self._outbox.put(INPUTS, self.number, b"", value)
+
+    def _apply_slice(self) -> bool:
+        careful = self._intake.position(INPUTS) < self._careful_until
+        records = self._intake.take(INPUTS, self._settings.slice_records, self._careful_until if careful else None)
+        if not records:
+            return False
+        oldest_s = wall() - records[0].timestamp / 1000
+        applied = self._lane.apply(records, careful=careful)
+        for offset, output in applied.outputs:
+            if offset >= self._emitted:
+                self._outbox.put_output(output, self.number)
+        self._alerted.update(dict.fromkeys(applied.alerted))
+        if applied.urgent:
+            self._urgent.set()
+        self._host.observer.applied(len(records), applied, oldest_s)
+        return True
+
+    def _ingest_slice(self) -> bool:
+        budget = self._settings.slice_records
+        for topic in SOURCES:
+            if budget > 0 and (records := self._intake.take(topic, budget)):
+                self._ingest(topic, records, wall())
+                budget -= len(records)
+        return budget < self._settings.slice_records
+
+    def _ingest_behind_ticks(self) -> bool:
+        budget, fences = self._settings.slice_records, self._fences
+        while budget > 0:
+            try:
+                tick = fences.next()
+            except ValueError as error:
+                self._reject_tick(fences.drop(), str(error))
+                continue
+            now = tick.at if tick else fences.last_at
+            for topic in SOURCES:
+                if self._intake.first(topic) is not None and (
+                    records := self._intake.take(topic, budget, fences.limit(topic))
+                ):
+                    self._ingest(topic, records, now)
+                    budget -= len(records)
+            if tick is None or not fences.reached():
+                break
+            self._outbox.put(INPUTS, self.number, b"", _encode(Tick(clock=tick.at, complete_to=tick.at)))
+            fences.passed()
+            budget -= 1
+        return budget < self._settings.slice_records
+
+    def _ingest(self, topic: str, records: list[Any], now: float) -> None:
+        broadcast_to = self._broadcast_to.get(topic, 0)
+        if records[0].offset < broadcast_to <= records[-1].offset:
+            # A crash between a broadcast and its lane's own transaction: the first part is in every lane already.
+            head = [record for record in records if record.offset < broadcast_to]
+            self._ingest(topic, head, now)
+            records = records[len(head) :]
+        oldest_s = wall() - records[0].timestamp / 1000
+        ingested = self._host.stages.ingest.run(topic, self.number, records, now)
+        outbox, lanes, count = self._outbox, self._lanes_of_keys, self._settings.partition_count
+        for key, value in ingested.inputs:
+            if not key:
+                if records[0].offset >= broadcast_to:
+                    self._broadcasts.append(value)
+                continue
+            if (lane := lanes.get(key)) is None:
+                # From the key alone: how a source's producer chose its partition is not trusted.
+                lane = lanes[key] = (murmur2(key) & 0x7FFFFFFF) % count
+            outbox.put(INPUTS, lane, key, value)
+        for output in ingested.rejected:
+            outbox.put_output(output, self.number)
+        self._host.observer.ingested(topic, len(records), ingested.counts, oldest_s)
+
+    def _reject_tick(self, record: Any, detail: str) -> None:
+        headers = {"reason": "malformed", "detail": detail, "stage": "clock", "topic": TICKS, "partition": self.number}
+        headers |= {"offset": record.offset, "at": record.timestamp}
+        encoded = tuple((name, str(value).encode()) for name, value in headers.items())
+        self._outbox.put_output(Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded), self.number)
+
+    async def _ticks(self) -> None:
+        await asyncio.sleep(TICK_EVERY_S * self.number / self._settings.partition_count)  # not all lanes at once
+        while True:
+            if self._running.is_set():
+                tick = Tick(clock=wall(), complete_to=self._host.complete_to)
+                self._outbox.put(INPUTS, self.number, b"", _encode(tick))
+                self._due.set()
+            await asyncio.sleep(TICK_EVERY_S)
+
+    # ----------------------------------------------------------------------------------------------------- commit
+
+    async def _commits(self) -> None:
+        while True:
+            await self._running.wait()
+            await self._due.wait()
+            if (delay := self._committed_at + self._host.commit_every_s() - elapsed()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._urgent.wait()
+            if self._running.is_set():
+                await self.commit()
+
+    async def commit(self, final: bool = False) -> None:
+        """One transaction of all that pump did so far. Raises what the producer raises; the lane is not open any more then."""
+        async with self._lock:
+            if not self.is_open:
+                return
+            self._committed_at = started = elapsed()
+            try:
+                if (cut := self._cut(final)) is None:
+                    return
+                outbox, broadcast, offsets = cut
+                if broadcast:
+                    await self._broadcaster.write(broadcast)  # before the positions pass it
+                await self._producer.write(outbox, offsets, self._settings.group)
+            except BaseException:
+                self.is_open = False
+                raise
+            self.committed += 1
+            self._host.observer.transaction(elapsed() - started, outbox.counts())
+
+    def _cut(self, final: bool) -> tuple[Outbox, Outbox, dict[TopicPartition, int]] | None:
+        """All that there is to write, as of now; without an await, so that it belongs together."""
+        self._due.clear()
+        self._urgent.clear()
+        outbox, self._outbox = self._outbox, Outbox()
+        self._drained.set()
+        for key in self._alerted:
+            outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, self._lane.snapshot(key))
+        self._alerted.clear()
+        self._add_slice(outbox, final)
+        positions = self._intake.positions()
+        del positions[INPUTS]
+        broadcast = self._broadcast(positions)
+        if not outbox and not broadcast and positions == self._committed:
+            return None
+        self._committed = positions
+        record = state.Sources(
+            lanes=self._settings.partition_count,
+            positions={**self._stored, **positions},
+            emitted=max(self._emitted, self._lane.position),
+        )
+        outbox.put(state.TOPIC, self.number, state.SOURCES, state.encode(record))
+        offsets = {}
+        if final or elapsed() >= self._group_offsets_at:  # for lag tools and for `complete_to`: two round trips that can wait
+            self._group_offsets_at = elapsed() + GROUP_OFFSETS_EVERY_S - 0.05
+            positions = {**positions, INPUTS: self._intake.position(INPUTS)}
+            offsets = {self._tp(topic): offset for topic, offset in positions.items()}
+        return outbox, broadcast, offsets
+
+    def _broadcast(self, positions: dict[str, int]) -> Outbox:
+        broadcast = Outbox()
+        if self._broadcasts:
+            for value in self._broadcasts:
+                for lane in range(self._settings.partition_count):
+                    broadcast.put(INPUTS, lane, b"", value)
+            self._broadcasts = []
+            broadcast.put(state.TOPIC, self.number, state.BROADCAST, state.encode(state.Broadcast(positions=positions)))
+        return broadcast
+
+    def _add_slice(self, outbox: Outbox, final: bool) -> None:
+        """Part of a checkpoint: its cut is made at once, snapshots of what changed until then follow at a bounded rate.
+
+        A snapshot says itself which offset it covers, so it may be newer than the cut.
+        """
+        lane = self._lane
+        due = self._slices is None and elapsed() >= self._checkpoint_at
+        if (due or final) and lane.position > self._checkpointed:
+            self._slices = deque(dict.fromkeys([*(self._slices or ()), *lane.changed()]))
+            self._checkpoint, self._checkpointed = lane.checkpoint(), lane.position
+            self._checkpoint_at = elapsed() + self._settings.checkpoint_every_s
+        if self._slices is None:
+            return
+        budget = LAST_SLICE_BYTES if final else SLICE_BYTES
+        while self._slices and budget > 0:
+            key = self._slices.popleft()
+            snapshot = lane.snapshot(key)
+            outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, snapshot)
+            budget -= len(snapshot)
+        if self._slices:
+            self._due.set()
+        else:
+            outbox.put(state.TOPIC, self.number, state.CHECKPOINT, self._checkpoint)
+            self._slices = None
