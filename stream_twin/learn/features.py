@@ -2,7 +2,7 @@
 
 For every signal that was ever measured:
 
-- ``NAME.level`` on the filter's working scale, so that skewed signals are not;
+- ``NAME.level`` on the filter's working scale, so that skewed signals are not, in standard deviations from the population's mean;
 - ``NAME.deviation`` from what is usual for this person, in standard deviations of what is usual for such a deviation;
 - ``NAME.instability``: logarithm of the mean squared surprise of the last two days, newest first. About ``log(1.1)`` while the
   filter's model holds; a patient whose signs jump is worse off than one with the same levels.
@@ -11,7 +11,7 @@ To these come ``shock_index``, ``pulse_pressure``, ``age`` and ``sex`` (1: male)
 admission, which test was ordered and how often are left out on purpose: they say what the staff believes, not how the patient is.
 """
 
-from math import exp, isnan, log
+from math import exp, hypot, isnan, log
 
 from stream_twin.events import Profile
 from stream_twin.twin.belief import Belief, SignalBelief
@@ -29,7 +29,8 @@ def features(belief: Belief) -> dict[str, float]:
     """Features of one patient at ``belief.at``, in the order of the belief's signals."""
     known: dict[str, float] = {}
     for name, signal in belief.signals.items():
-        known[f"{name}.level"] = signal.working_mean
+        model = signal.signal.model
+        known[f"{name}.level"] = (signal.working_mean - model.mean) / hypot(model.between_sd, model.slow_sd, model.fast_sd)
         known[f"{name}.deviation"] = signal.deviation
         unstable = instability(signal, belief.at)
         if unstable is not None:

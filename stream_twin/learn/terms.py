@@ -27,8 +27,7 @@ class Terms:
     def __init__(self, names: Iterable[str], means: Mapping[str, float], scales: Mapping[str, float]) -> None:
         self.names = list(names)
         parsed = [_parse(name) for name in self.names]
-        used = dict.fromkeys(f for a, _, _, b in parsed for f in (a, b) if f is not None)
-        self.features = list(used)
+        self.features = features_of(self.names)
         missing = [f for f in self.features if f not in means or not scales.get(f, 0.0) > 0]
         if missing:
             raise ValueError(f"feature {missing[0]} has no mean or no positive scale: the parameters must have both")
@@ -62,6 +61,12 @@ class Terms:
         columns: Floats = np.minimum(np.maximum(z[..., self.first] - self._knots, self._low), self._high)
         columns[..., self._products] = z[..., self.first[self._products]] * z[..., self.second[self._products]]
         return columns
+
+
+def features_of(names: Iterable[str]) -> list[str]:
+    """Which features the terms are made of, in the order in which they first come."""
+    parts = (part for name in names for part in (_parse(name)[0], _parse(name)[3]))
+    return list(dict.fromkeys(part for part in parts if part is not None))
 
 
 def _parse(name: str) -> tuple[str, str | None, float, str | None]:
