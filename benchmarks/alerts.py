@@ -88,7 +88,9 @@ def main() -> int:
         median = statistics.median(figures)
         row = {"name": name, "unit": "us", "min": min(figures), "median": median, "max": max(figures), "wanted": wanted}
         rows.append(row | {"met": wanted is None or median < wanted})
-        print(f"{name}: {median:.1f} us ({min(figures):.1f} to {max(figures):.1f})" + (f", wanted below {wanted}" if wanted else ""))
+        print(
+            f"{name}: {median:.1f} us ({min(figures):.1f} to {max(figures):.1f})" + (f", wanted below {wanted}" if wanted else "")
+        )
     report = Path("build/reports/alerts.json")
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(rows, indent=1) + "\n")

@@ -1,0 +1,172 @@
+"""Whatever people and bodies do, in whatever order: nothing high is hidden, nothing is lost, and a replay says the same."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_twin.alerts.desk import LONGEST_SNOOZE_S, AlertBook, Desk, Rejection
+from stream_twin.alerts.rules.limits import Limits
+from stream_twin.events import AlertChange, AlertCommand, Profile
+from stream_twin.signals import load
+from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+
+START = 1_772_150_400.0
+SPO2 = load()["spo2"]
+HOLD_S, HIGH_BELOW = Limits.defaults.hold_s, 85.0
+DESK = Desk()
+
+readings = st.tuples(st.just("reads"), st.sampled_from([97.0, 90.0, 89.0, 87.0, 84.0, 83.0, 76.0, 60.0]), st.booleans())
+ticks = st.tuples(st.just("ticks"), st.sampled_from([0.0, 1.0, 300.0]))
+commands = st.tuples(
+    st.just("commands"),
+    st.sampled_from(["acknowledge", "snooze", "resolve", "comment"]),
+    st.sampled_from([None, -5.0, 60.0, 1000.0, 7200.0]),
+    st.sampled_from([0.0, 30.0, 400.0]),
+)
+states = st.tuples(st.just("becomes"), st.sampled_from(["enrolled", "enrolled", "paused"]))
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 5.0, 31.0, 60.0, 200.0, 1000.0]), st.one_of(readings, readings, readings, ticks, commands, states)
+    ),
+    max_size=40,
+)
+
+
+class Patient:
+    """A patient with a clip, a desk and a book, and beside them what the test itself knows to be true."""
+
+    def __init__(self, *, forgetful: bool = False) -> None:
+        self.forgetful, self.book, self.clock, self.offset = forgetful, AlertBook(), START, 0
+        profile = Profile(patient_id="p-1", valid_from=0.0)
+        clip = DeviceBelief("clip", "streaming", last_at=START)
+        self.belief = Belief("p-1", START, START, START, profile, devices={"clip": clip}, watched_since=START - 1e6)
+        self.high_since: float | None = None
+        self.changes: list[AlertChange] = []
+        self.answered_as: dict[str, str] = {}
+
+    def step(self, wait_s: float, what: tuple) -> None:
+        until = self.clock + wait_s
+        while self.book.wake_at is not None and self.book.wake_at <= until:
+            self.clock = self.book.wake_at
+            self.judge(False, 0.0)
+        self.clock = until
+        late, lag_s = False, 0.0
+        match what:
+            case "reads", value, late:
+                self.belief.signals["spo2"] = SignalBelief(
+                    SPO2, value, value, value, 97.0, 0.0, 0.3, 0.0, value, self.clock, 0.0, 1.0, device="clip"
+                )
+                self.high_since = None if value >= HIGH_BELOW else self.high_since or self.clock
+            case "ticks", lag_s:
+                pass
+            case "becomes", state:
+                self.belief.profile = msgspec.structs.replace(self.belief.profile, state=state)
+            case "commands", action, until, ago:
+                self.command(action, until, ago)
+                return
+        self.judge(late, lag_s)
+        if self.belief.profile.state != "enrolled":
+            self.high_since = None
+            self.belief.signals.clear()
+
+    def judge(self, late: bool, lag_s: float) -> None:
+        self.offset += 1
+        if self.forgetful:
+            self.book = msgspec.msgpack.decode(msgspec.msgpack.encode(self.book), type=AlertBook)
+        self.belief.at = self.belief.clock = self.clock
+        self.belief.complete_to = max(self.belief.complete_to, self.clock - lag_s)
+        self.changes += DESK.judge(self.book, self.belief, self.offset, late=late)
+
+    def command(self, action: str, until: float | None, ago: float) -> None:
+        self.offset += 1
+        alert = next((alert for _, _, alert in self.book.open()), None)
+        command = AlertCommand(
+            id=str(self.offset),
+            patient_id="p-1",
+            alert_id=alert.alert_id if alert else "none",
+            action=action,
+            by="nurse-1",
+            at=self.clock - ago,
+            until=None if until is None else self.clock + until,
+            comment="seen",
+        )
+        result = DESK.command(self.book, command, self.clock, self.offset)
+        if not isinstance(result, Rejection):
+            self.changes += result
+            if alert and action in ("acknowledge", "snooze"):
+                self.answered_as[alert.alert_id] = alert.priority
+
+    def limit_alert(self):
+        return self.book.alerts.get("limits", {}).get("spo2")
+
+
+@given(steps)
+@settings(max_examples=300, deadline=None)
+def test_nothing_hides_a_high_alert(steps):
+    """Once it has been high for as long as it must, it is open as high, and who answered it had seen it as high."""
+    patient = Patient()
+    for wait_s, what in steps:
+        patient.step(wait_s, what)
+        known_s = 0.0 if patient.high_since is None else patient.belief.complete_to - patient.high_since
+        last_at = patient.belief.signals["spo2"].last_at if "spo2" in patient.belief.signals else 0.0
+        if what[0] == "commands" or known_s < HOLD_S or patient.belief.at - last_at > Limits.defaults.max_age_s:
+            continue
+        alert = patient.limit_alert()
+        assert alert is not None
+        assert alert.priority == "high"
+        assert alert.stage != "pending"
+        if alert.stage in ("acknowledged", "snoozed"):
+            assert patient.answered_as[alert.alert_id] == "high"
+        if alert.stage == "snoozed":
+            assert patient.clock < alert.until <= patient.clock + LONGEST_SNOOZE_S["high"]
+
+
+@given(steps)
+@settings(max_examples=200, deadline=None)
+def test_every_alert_that_was_raised_is_resolved_or_open(steps):
+    patient = Patient()
+    for wait_s, what in steps:
+        patient.step(wait_s, what)
+    by_id: dict[str, list[AlertChange]] = {}
+    for change in patient.changes:
+        by_id.setdefault(change.alert_id, []).append(change)
+    still_open = {alert.alert_id: alert for _, _, alert in patient.book.open()}
+    for alert_id, changes in by_id.items():
+        assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
+        assert changes[0].state == "raised"
+        assert "resolved" not in [change.state for change in changes[:-1]]
+        assert (changes[-1].state == "resolved") != (alert_id in still_open)
+    assert set(still_open) <= set(by_id)
+
+
+@given(steps)
+@settings(max_examples=100, deadline=None)
+def test_a_replay_says_the_same_and_so_does_a_book_that_was_saved_and_restored(steps):
+    patients = [Patient(), Patient(), Patient(forgetful=True)]
+    for patient in patients:
+        for wait_s, what in steps:
+            patient.step(wait_s, what)
+    first = patients[0]
+    for other in patients[1:]:
+        assert msgspec.json.encode(other.changes) == msgspec.json.encode(first.changes)
+        assert msgspec.msgpack.encode(other.book) == msgspec.msgpack.encode(first.book)
+
+
+def test_two_patients_never_share_an_id():
+    ids = set()
+    for number in range(50):
+        patient = Patient()
+        patient.belief.patient_id = f"p-{number}"
+        patient.belief.devices.clear()
+        patient.step(0.0, ("reads", 70.0, False))
+        ids.update(change.alert_id for change in patient.changes)
+    assert len(ids) == 50
+
+
+def test_the_snapshot_names_its_fields():
+    patient = Patient()
+    patient.step(0.0, ("reads", 70.0, False))
+    patient.step(60.0, ("reads", 70.0, False))
+    alert = msgspec.msgpack.decode(msgspec.msgpack.encode(patient.book))["alerts"]["limits"]["spo2"]
+    assert (alert["stage"], alert["problem"], alert["priority"]) == ("raised", "low", "high")
+    assert alert["reason"].startswith("Oxygen saturation 70 %")
