@@ -1,7 +1,8 @@
 """One lane: the twins of all patients whose records share a partition, as a function of that partition of ``twin.inputs``.
 
-Records are taken one after another; samples are only filed, and filtered together, many tracks per call, when something
-wants to look at them: an assessment, a tick, the end of the batch. What a record causes does not depend on where a batch ends.
+Samples are only filed, and filtered together, many tracks per call, when something wants to look at them. Between two ticks
+patients have nothing to do with each other: who is to be assessed waits for the others, and so do that patient's further records.
+So assessments go together too, each patient still sees its records one after another, and where a batch ends does not matter.
 """
 
 from collections import Counter
@@ -84,6 +85,7 @@ class Lane:
         self._out = Applied()
         self._careful = False
         self._changed: dict[bytes, None] = {}
+        self._deferred: list[tuple[bytes, Any, int, bytes]] = []
         self._offset = -1
         self._configure(self._own.settings)
 
@@ -137,8 +139,7 @@ class Lane:
                     else:
                         self._apply_one(record)
                     self.position = record.offset + 1
-            self._assess_waiting()
-            self._flush()
+            self._settle()
         except Exception as error:
             raise UpdateFailed(self._offset, error) from error
         applied.surprises = self._tracks.take_surprises()
@@ -149,8 +150,7 @@ class Lane:
         before = self._before(key)
         try:
             self._apply_one(record)
-            self._assess_waiting()
-            self._flush()
+            self._settle()
         except Exception as error:
             if not key:
                 raise  # of the lane itself: there is nothing to go back to
@@ -169,17 +169,20 @@ class Lane:
             else:
                 self._apply_to_lane(entry)
             return
-        key = record.key
+        self._apply_to_patient(record.key, entry, record.offset, value)
+
+    def _apply_to_patient(self, key: bytes, entry: Any, offset: int, value: bytes) -> None:
         patient = self.patients.get(key)
         if patient is None:
             patient = self.patients[key] = Patient(key)
             patient.state.watched_since = self._own.clock
-        if record.offset <= patient.covered:
+        if offset <= patient.covered:
             return
         if patient.awaits:
-            self._assess_waiting()
+            self._deferred.append((key, entry, offset, value))
+            return
         self._changed[key] = None
-        self._intake.take(patient, entry, record.offset, value)
+        self._intake.take(patient, entry, offset, value)
 
     def _apply_to_lane(self, entry: Any) -> None:
         own = self._own
@@ -190,7 +193,7 @@ class Lane:
             if known is not None and entry.value is not None and entry.at <= known[0]:
                 fate = "duplicate" if known == (entry.at, entry.value) else "late"
             elif entry.value is not None:
-                self._assess_waiting()
+                self._settle()
                 signals[entry.signal] = entry.at, entry.value
         elif isinstance(entry, events.ModelPublished):
             model = own.models.get(entry.parameters.cohort)
@@ -199,8 +202,7 @@ class Lane:
             else:
                 fate = "duplicate"
         elif isinstance(entry, events.Configured):
-            self._assess_waiting()
-            self._flush()
+            self._settle()
             self._configure(msgspec.json.decode(entry.settings, type=LaneSettings))
         else:
             raise TypeError(f"{type(entry).__name__} without a patient's key")
@@ -214,8 +216,7 @@ class Lane:
 
     def _tick(self, tick: events.Tick) -> None:
         """Time moves: wake the patients whose time has come."""
-        self._assess_waiting()
-        self._flush()
+        self._settle()
         own = self._own
         own.clock, own.complete_to = max(own.clock, tick.clock), max(own.complete_to, tick.complete_to)
         self._fate("applied")
@@ -227,6 +228,15 @@ class Lane:
             if patient.state.profile is not None:
                 self._agenda.await_(patient, self._offset)
         self._assess_waiting(at_tick=True)
+
+    def _settle(self) -> None:
+        """Bring every patient to its last record: assess who waits, take what was deferred for that, until nothing is left."""
+        while self._agenda.waiting:
+            self._assess_waiting()
+            deferred, self._deferred = self._deferred, []
+            for entry in deferred:
+                self._apply_to_patient(*entry)
+        self._flush()
 
     def _assess_waiting(self, at_tick: bool = False) -> None:
         waiting = self._agenda.take_waiting()
@@ -270,6 +280,7 @@ class Lane:
     def _go_back(self, key: bytes, before: bytes | None) -> Patient:
         """Put a patient back to what it was."""
         self._agenda.take_waiting()
+        self._deferred.clear()
         self._tracks.take_settled()
         spoilt = self.patients.pop(key, None)
         for track in spoilt.tracks.values() if spoilt else ():

@@ -30,9 +30,9 @@ def ward(seed, patients=4, minutes=30):
     for minute in range(minutes):
         now = T0 + 60.0 * minute
         for patient in people:
-            for name, (mean, sd) in SIGNALS.items():
-                if patient == "p2" and minute > 10:
-                    mean = mean + 6 * sd * (1 if name != "spo2" else -1)
+            for name, (usual, sd) in SIGNALS.items():
+                worse = 6 * sd * (1 if name != "spo2" else -1)
+                mean = usual + worse if patient == "p2" and minute > 10 else usual
                 at = now + round(float(rng.uniform(0, 50)), 3)
                 device = {"p1": "w1" if rng.random() < 0.9 else "w9"}.get(patient)
                 sample = (patient, name, at, round(mean + sd * float(rng.standard_normal()), 2))
