@@ -49,7 +49,14 @@ def schema(kind: type[Struct]) -> dict[str, Any]:
     for name, component in components.items():
         _describe(component, getattr(events, name))
     own = components.pop(reference["$ref"].rpartition("/")[2])
-    return {**own, "$defs": components} if components else own
+    return _without_discriminators({**own, "$defs": components} if components else own)
+
+
+def _without_discriminators(node: Any) -> Any:
+    """msgspec writes OpenAPI's, which JSON Schema does not know and AsyncAPI has in another form."""
+    if isinstance(node, dict):
+        return {name: _without_discriminators(child) for name, child in node.items() if name != "discriminator"}
+    return [_without_discriminators(child) for child in node] if isinstance(node, list) else node
 
 
 def file_name(kind: type) -> str:

@@ -9,14 +9,42 @@ from stream_twin.events import CATALOGUE, LOINC
 from stream_twin.signals import load
 
 CATALOG = load()
-SEPSIS = set(
-    """
-    heart_rate spo2 body_temperature systolic_blood_pressure mean_blood_pressure diastolic_blood_pressure
-    respiratory_rate etco2 base_excess hco3 fio2 ph paco2 sao2 ast bun alkaline_phosphatase calcium chloride
-    creatinine bilirubin_direct glucose_lab lactate magnesium phosphate potassium bilirubin_total troponin_i
-    hematocrit hemoglobin ptt wbc fibrinogen platelets
-    """.split()
-)
+SEPSIS = {
+    "heart_rate",
+    "spo2",
+    "body_temperature",
+    "systolic_blood_pressure",
+    "mean_blood_pressure",
+    "diastolic_blood_pressure",
+    "respiratory_rate",
+    "etco2",
+    "base_excess",
+    "hco3",
+    "fio2",
+    "ph",
+    "paco2",
+    "sao2",
+    "ast",
+    "bun",
+    "alkaline_phosphatase",
+    "calcium",
+    "chloride",
+    "creatinine",
+    "bilirubin_direct",
+    "glucose_lab",
+    "lactate",
+    "magnesium",
+    "phosphate",
+    "potassium",
+    "bilirubin_total",
+    "troponin_i",
+    "hematocrit",
+    "hemoglobin",
+    "ptt",
+    "wbc",
+    "fibrinogen",
+    "platelets",
+}
 
 
 def accepts(name: str, value: float, unit: str | None = None) -> bool:

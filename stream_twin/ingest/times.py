@@ -55,7 +55,7 @@ def _parse(text: str, field: str) -> float:
 
 
 def _outside(at: float, value: Instant, field: str, latest: float) -> Rejection:
-    if abs(at) > MILLISECONDS and isinstance(value, float):
+    if isinstance(value, float) and MILLISECONDS < abs(at) < 1000 * MILLISECONDS:
         return Rejection(
             reasons.TIME_IN_MILLISECONDS,
             f"{field} {value:.17g} looks like milliseconds: send seconds since 1970, {at / 1000:.17g}",

@@ -1,0 +1,165 @@
+"""Whatever the bytes: nothing is raised, nothing is lost, nothing comes twice, and what is accepted can be read back."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_twin import events, golden
+from stream_twin.events import CATALOGUE
+from stream_twin.ingest import REASONS, Bounds, Ingest
+from stream_twin.signals import load
+
+NOW = golden.AT
+CATALOG = load()
+INGEST = Ingest(CATALOG, Bounds(max_bytes=5_000))
+EXAMPLES = [made for made in golden.examples(CATALOG) if made.topic in INGEST.topics]
+TOPIC = st.sampled_from(INGEST.topics)
+
+
+class Record(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = round(NOW * 1000)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """An example with some bytes or one field replaced: nearly right is where decoders break."""
+    made = draw(st.sampled_from(EXAMPLES))
+    text = bytearray(msgspec.json.encode(made.message))
+    if draw(st.booleans()):
+        body = json.loads(text)
+        field = draw(st.sampled_from(sorted(body)))
+        body[field] = draw(ANYTHING)
+        return made.key, json.dumps(body).encode()
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text) - 1))
+        text[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=4))
+    return made.key, bytes(text)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+RUBBISH = st.binary(max_size=300) | ANYTHING.map(lambda body: json.dumps(body).encode())
+RECORD = (
+    st.tuples(st.none() | st.binary(max_size=12), st.none() | RUBBISH)
+    | mutated()
+    | st.sampled_from(EXAMPLES).map(lambda made: (made.key, msgspec.json.encode(made.message)))
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TOPIC, st.lists(RECORD, max_size=8), st.floats(allow_nan=False, min_value=0, max_value=4e9))
+def test_each_record_has_one_fate(topic: str, records: list[tuple[bytes | None, bytes | None]], now: float):
+    result = INGEST.run(topic, 0, [Record(offset, *record) for offset, record in enumerate(records)], now)
+    accepted = [msgspec.json.decode(value, type=events.AnyInput).source.offset for _, value in result.inputs]
+    rejected = [int(dict(letter.headers)["offset"]) for letter in result.rejected]
+    assert accepted == sorted(accepted)
+    assert rejected == sorted(rejected)
+    assert sorted(accepted + rejected) == list(range(len(records)))
+    for letter in result.rejected:
+        key, value = records[int(dict(letter.headers)["offset"])]
+        assert (letter.key, letter.value) == (key or b"", value or b"")
+        assert dict(letter.headers)["reason"].decode() in REASONS
+        assert dict(letter.headers)["detail"].decode().isprintable()
+    for (_, value), offset in zip(result.inputs, accepted, strict=True):
+        assert json.loads(value)["original"] == json.loads(records[offset][1] or b"")
+        assert bytes(msgspec.json.decode(value, type=events.AnyInput).original) == (records[offset][1] or b"").strip(b" \t\r\n")
+    assert sum(n for (what, _), n in result.counts.items() if what != "absent") == len(records)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TOPIC, st.lists(RECORD, max_size=6), st.data())
+def test_batches_do_not_matter(topic: str, records: list[tuple[bytes | None, bytes | None]], data: st.DataObject):
+    made = [Record(offset, *record) for offset, record in enumerate(records)]
+    cut = data.draw(st.integers(0, len(made)))
+    whole = INGEST.run(topic, 0, made, NOW)
+    first, second = INGEST.run(topic, 0, made[:cut], NOW), Ingest(CATALOG, Bounds(max_bytes=5_000)).run(topic, 0, made[cut:], NOW)
+    assert whole.inputs == first.inputs + second.inputs
+    assert whole.rejected == first.rejected + second.rejected
+    assert whole.counts == first.counts + second.counts
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(CATALOG.signals)), st.data())
+def test_range_holds_in_every_unit(name: str, data: st.DataObject):
+    signal = CATALOG[name]
+    unit = data.draw(st.sampled_from([signal.unit, *signal.units]))
+    factor, offset = signal.canonical(unit)
+    value = data.draw(st.floats(-1e6, 1e6))
+    body: dict[str, Any] = {
+        **{"type": "observation", "id": "i", "patient_id": "p", "code": name, "code_system": CATALOGUE},
+        **{"unit": unit, "value": value, "measured_at": NOW},
+    }
+    result = INGEST.run("clinical.observations", 0, [Record(0, b"p", json.dumps(body).encode())], NOW)
+    canonical = value * factor + offset
+    if signal.plausible[0] <= canonical <= signal.plausible[1]:
+        sample = msgspec.json.decode(result.inputs[0][1], type=events.AnyInput)
+        assert (sample.signal, sample.value) == (name, canonical)
+    else:
+        assert dict(result.rejected[0].headers)["reason"] == b"out_of_range"
+
+
+SECONDS = st.floats(-2.2e9, 1e10, allow_nan=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(
+        events.Sample,
+        source=st.builds(events.Source, st.text(max_size=5), st.integers(0, 99), st.integers(0, 2**62)),
+        arrived_at=SECONDS,
+        original=ANYTHING.filter(lambda body: "NaN" not in json.dumps(body) and "Infinity" not in json.dumps(body)).map(
+            lambda body: msgspec.Raw(json.dumps(body).encode())
+        ),
+        id=st.text(min_size=1, max_size=128),
+        signal=st.sampled_from(sorted(CATALOG.signals)),
+        at=SECONDS,
+        value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        device=st.none() | st.text(max_size=9),
+        period_s=st.floats(0, 1e6),
+        known_at=st.none() | SECONDS,
+        comparator=st.sampled_from([None, "<", ">="]),
+        retracted=st.booleans(),
+    )
+)
+def test_decode_of_encode_is_the_same(sample: events.Sample):
+    encoded = msgspec.json.encode(sample)
+    decoded = msgspec.json.decode(encoded, type=events.AnyInput)
+    assert decoded == sample
+    assert msgspec.json.encode(decoded) == encoded
+
+
+@pytest.mark.parametrize("made", EXAMPLES, ids=[type(made.message).__name__ for made in EXAMPLES])
+def test_source_message_survives_the_wire(made: golden.Golden):
+    encoded = msgspec.json.encode(made.message)
+    assert msgspec.json.encode(msgspec.json.decode(encoded, type=type(made.message))) == encoded
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.none() | st.floats(1.2, 30), min_size=1, max_size=40), st.floats(0.5, 3600), st.floats(NOW - 1e6, NOW))
+def test_series_is_its_samples(values: list[float | None], interval: float, start: float):
+    body = {"type": "series", "id": "s", "patient_id": "p", "code": "99504-3", "unit": "mmol/L", "values": values, "start": start,
+            "interval_s": interval}  # fmt: skip
+    late = start + interval * (len(values) - 1) > NOW + 300
+    result = INGEST.run("wearable.observations", 0, [Record(0, b"p", json.dumps(body).encode())], NOW)
+    assert len(result.rejected) == late
+    if late:
+        return
+    whole = msgspec.json.decode(result.inputs[0][1], type=events.AnyInput)
+    assert len(whole.at) == len(whole.values) == len(values)
+    for i, value in enumerate(values):
+        assert math.isclose(whole.at[i], start + i * interval)
+        assert (whole.values[i] is None) == (value is None)
+        if value is not None:
+            assert whole.values[i] == value * 18.0182
+    assert result.counts["absent", "wearable.observations"] == sum(value is None for value in values)
