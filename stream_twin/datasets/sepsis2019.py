@@ -84,19 +84,13 @@ def people(path: Path) -> list[str]:
 
 def events(path: Path, person: str, shift_s: float = 0.0) -> Iterator[Sent]:
     """One stay. Raises FileNotFoundError for one that is not there."""
-    files = _files(path)
-    if person not in files:
-        raise FileNotFoundError(f"{path}: no stay {person} ({person}.psv)")
-    with files[person].open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="|"))
+    rows = _rows(path, person)
     start = HOUR_0 + shift_s
     yield from _admission(person, rows, start)
     oxygen: bool | None = None
     hour = 0.0
     labels: list[float] = []
-    for row in rows:
-        counted = number(row.get("ICULOS"))
-        hour = counted if isinstance(counted, float) and counted > hour else hour + 1
+    for row, hour in zip(rows, _hours(rows), strict=True):
         at = start + hour * HOUR
         if isinstance(fraction := number(row.get("FiO2")), float):
             oxygen = fraction > 0.21
@@ -105,6 +99,27 @@ def events(path: Path, person: str, shift_s: float = 0.0) -> Iterator[Sent]:
         yield from _row(person, row, at, hour, oxygen)
     if rows:
         yield from _end(person, rows, start, start + hour * HOUR, labels[0] if labels else None)
+
+
+def hours(path: Path, person: str) -> list[float]:
+    """Hour of each row of a stay: for each, a score is wanted, whether or not anything was measured."""
+    return list(_hours(_rows(path, person)))
+
+
+def _rows(path: Path, person: str) -> list[dict[str, Any]]:
+    files = _files(path)
+    if person not in files:
+        raise FileNotFoundError(f"{path}: no stay {person} ({person}.psv)")
+    with files[person].open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="|"))
+
+
+def _hours(rows: list[dict[str, Any]]) -> Iterator[float]:
+    hour = 0.0
+    for row in rows:
+        counted = number(row.get("ICULOS"))
+        hour = counted if isinstance(counted, float) and counted > hour else hour + 1
+        yield hour
 
 
 @functools.lru_cache(maxsize=2)
