@@ -39,9 +39,12 @@ _encode = msgspec.json.Encoder().encode
 class Record(Protocol):
     """A record of ``learning.examples``; aiokafka's ``ConsumerRecord`` is one."""
 
-    partition: int
-    offset: int
-    value: bytes | None
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 class Waiting(Struct, kw_only=True):

@@ -1,0 +1,143 @@
+"""The pipeline without Kafka: recorded people through ingest, lane and learner, as in live operation. Pure but for the reader.
+
+Time goes as it does live: what was sent before a moment is applied, then a tick says so; a row of the result is made at its
+tick and not touched again. So it uses what was known then, and nothing else.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from stream_twin import events
+from stream_twin.datasets import sepsis2019
+from stream_twin.datasets.recording import HOUR, Sent, in_order
+from stream_twin.events import Example, Label, ModelParameters, Output
+from stream_twin.ingest import Ingest
+from stream_twin.lane.lane import Lane
+from stream_twin.lane.settings import LaneSettings
+from stream_twin.learn.cohort import CohortLearner
+from stream_twin.learn.risk import RiskModel
+from stream_twin.signals import Catalogue
+
+CALM = LaneSettings(estimate_every_s=HOUR)
+"""Nobody reads estimates here, so they are made seldom; beliefs, examples and risk do not depend on it."""
+TOGETHER = 200
+"""Stays in one lane: many tracks per call of the filter. A patient gets the same bits in any company."""
+_encode = msgspec.json.Encoder().encode
+_message = msgspec.json.Decoder(Example | Label).decode
+
+
+class _Record(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 0
+    partition: int = 0
+
+
+class Player:
+    """One lane and its ingest, fed by hand."""
+
+    def __init__(self, catalogue: Catalogue, settings: LaneSettings = CALM) -> None:
+        self.lane = Lane(0, catalogue)
+        self._ingest = Ingest(catalogue)
+        self._log = 0
+        self._sources = 0
+        configuration = self.lane.configuration(settings)
+        if configuration is not None:
+            self._append([(b"", configuration)])
+
+    def send(self, batch: Sequence[Sent]) -> list[Output]:
+        """Apply what was sent, in order."""
+        inputs: list[tuple[bytes, bytes]] = []
+        for sent in batch:
+            record = _Record(self._sources, sent.key, sent.value, int(sent.at * 1000))
+            self._sources += 1
+            inputs += self._ingest.run(sent.topic, 0, [record], sent.at).inputs
+        return self._append(inputs)
+
+    def tick(self, at: float) -> list[Output]:
+        """Everything that was sent until ``at`` is applied: say so."""
+        return self._append([(b"", _encode(events.Tick(clock=at, complete_to=at)))])
+
+    def _append(self, inputs: Iterable[tuple[bytes, bytes]]) -> list[Output]:
+        records = []
+        for key, value in inputs:
+            records.append(_Record(self._log, key, value))
+            self._log += 1
+        return [output for _, output in self.lane.apply(records).outputs]
+
+
+# ------------------------------------------------------------------------------------------------------- sepsis2019
+
+
+class Stay(NamedTuple):
+    """What the lane put out for the learner, in order, and the hours (ICULOS) for which a score is wanted."""
+
+    person: str
+    hours: list[float]
+    examples: list[bytes]
+
+
+class Score(NamedTuple):
+    person: str
+    hour: float
+    probability: float
+
+
+def stays(catalogue: Catalogue, path: Path, people: Sequence[str]) -> list[Stay]:
+    """Twins of some stays, side by side on one clock: one example per patient and hour, as the lane makes them.
+
+    The lane has no model: features do not depend on it, and whoever scores them has to do so stay after stay.
+    """
+    player = Player(catalogue)
+    found: dict[bytes, Stay] = {person.encode(): Stay(person, sepsis2019.hours(path, person), []) for person in people}
+    merged = in_order(*(sepsis2019.events(path, person) for person in people))
+    for at, batch in hourly(merged, sepsis2019.HOUR_0):
+        for output in [*player.send(batch), *player.tick(at)]:
+            if output.topic == "learning.examples":
+                found[output.key].examples.append(output.value)
+    return list(found.values())
+
+
+def hourly(sent: Iterator[Sent], start: float) -> Iterator[tuple[float, list[Sent]]]:
+    """(moment, what was sent after the moment before and until this one), every hour from ``start``."""
+    at, batch = start, list[Sent]()
+    for one in sent:
+        while one.at > at:
+            yield at, batch
+            at, batch = at + HOUR, []
+        batch.append(one)
+    yield at, batch
+
+
+class Ward:
+    """Scores stays one after another; a stay's labels are known at its end and teach what scores the next."""
+
+    def __init__(self, learner: CohortLearner, *, cold: bool) -> None:
+        self._learner = learner
+        self._model: RiskModel | None = None if cold else RiskModel(learner.parameters(0.0))
+        self._offset = 0
+
+    def play(self, stay: Stay) -> list[Score]:
+        """One stay from first to last. Until a cold learner has published, the score is 0."""
+        wanted, scores = set(stay.hours), dict[float, float]()
+        for value in stay.examples:
+            message: Any = _message(value)
+            if isinstance(message, Example) and self._model is not None:
+                risk = self._model.predict(message.features, message.at)
+                message = msgspec.structs.replace(message, probability=risk.probability, model_version=risk.model_version)
+            if isinstance(message, Example):
+                hour = (message.at - sepsis2019.HOUR_0) / HOUR
+                if hour in wanted:
+                    scores[hour] = message.probability or 0.0
+            self._learn(message)
+        return [Score(stay.person, hour, scores.get(hour, 0.0)) for hour in stay.hours]
+
+    def _learn(self, message: Example | Label) -> None:
+        record = _Record(self._offset, message.patient_id.encode(), _encode(message))
+        self._offset += 1
+        for output in self._learner.apply([record]):
+            self._model = RiskModel(msgspec.json.decode(output.value, type=ModelParameters))
