@@ -34,7 +34,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -388,7 +388,10 @@ class _Subject:
         length = number(row.get("duration_in_sec"))
         begin: float | str = row.get("start_date_ts", "") if start is None else start + self.shift
         end: Any = begin + length if isinstance(begin, float) and isinstance(length, float) else row.get("duration_in_sec", "")
-        told = math.ceil((at + (length if isinstance(length, float) else 0.0)) / HOUR) * HOUR + self.shift
+        stages = {column[17:]: _parts(cell) for column, cell in row.items() if column.startswith("sleep_levels_map") and cell}
+        ends = [at + length if isinstance(length, float) else at]
+        ends += [finish for parts in stages.values() for _, finish in parts if isinstance(finish, float)]
+        told = math.ceil(max(ends) / HOUR) * HOUR + self.shift
         night = Activity(id=f"sleep-{name}", patient_id=self.person, version=version, at=begin, until=end, kind="sleep")
         yield sent(told, HAPPENED, night)
         cells = {signal: number(row.get(column)) for signal, column in STAGES.items()}
@@ -409,26 +412,17 @@ class _Subject:
                 **code(signal),
             )
             yield sent(told, WEARABLE, observation)
-        for column, cell in row.items():
-            if column.startswith("sleep_levels_map") and cell:
-                yield from self._stages(told, column[len("sleep_levels_map") + 1 :], cell, version)
-
-    def _stages(self, at: float, stage: str, cell: str, version: int) -> Iterator[Sent]:
-        parts: list[tuple[Any, Any]]
-        try:
-            parts = [(part["startTimeInSeconds"] + self.shift, part["endTimeInSeconds"] + self.shift) for part in _list(cell)]
-        except (msgspec.DecodeError, TypeError, KeyError):
-            parts = [(cell[:200], None)]
-        for begin, end in parts:
-            part = Activity(
-                id=f"sleep-{stage}-{self.person}-{begin - self.shift if isinstance(begin, float) else begin}"[:100],
-                patient_id=self.person,
-                version=version,
-                at=begin,
-                until=end,
-                kind=f"sleep_{stage}",
-            )
-            yield sent(at, HAPPENED, part)
+        for stage, parts in stages.items():
+            for part_begin, part_end in parts:
+                part = Activity(
+                    id=f"sleep-{stage}-{self.person}-{part_begin}"[:100],
+                    patient_id=self.person,
+                    version=version,
+                    at=part_begin + self.shift if isinstance(part_begin, float) else part_begin,
+                    until=part_end + self.shift if isinstance(part_end, float) else part_end,
+                    kind=f"sleep_{stage}",
+                )
+                yield sent(told, HAPPENED, part)
 
 
 MOVEMENT = (("steps", "step_count", "{steps}"), ("distance", "distance_m", "m"), ("active_energy", "active_Kcal", "kcal"))
@@ -446,8 +440,8 @@ def believed(times: list[float | None], first: float) -> list[float | None]:
     found: list[float | None] = []
     before = first - 366 * DAY
     for place, time in enumerate(times):
-        after = min((other for other in times[place + 1 : place + 6] if other is not None), default=None)
-        ahead = 20 * DAY if after is not None and time is not None and after < time - DAY else 366 * DAY
+        after = [other for other in times[place + 1 : place + 6] if other is not None]
+        ahead = 20 * DAY if time is not None and after and median_low(after) < time - DAY else 366 * DAY
         if time is None or time < before - DAY or time > max(before, first) + ahead:
             found.append(None)
         else:
@@ -456,8 +450,13 @@ def believed(times: list[float | None], first: float) -> list[float | None]:
     return found
 
 
-def _list(cell: str) -> list[dict[str, float]]:
-    return msgspec.json.decode(cell, type=list[dict[str, float]])
+def _parts(cell: str) -> list[tuple[Any, Any]]:
+    """Begin and end of each part of a stage of sleep; what cannot be read is one part that begins with the text."""
+    try:
+        parts = msgspec.json.decode(cell, type=list[dict[str, float]])
+        return [(part["startTimeInSeconds"], part["endTimeInSeconds"]) for part in parts]
+    except (msgspec.DecodeError, KeyError):
+        return [(cell[:80], None)]
 
 
 def _sum(rows: list[Row], column: str) -> Any:
