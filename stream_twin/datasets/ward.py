@@ -15,7 +15,17 @@ from stream_twin.datasets.ward_body import STEP_S, Draws
 from stream_twin.datasets.ward_people import WARD, Person, Place, person, places
 from stream_twin.datasets.ward_resident import Resident
 from stream_twin.datasets.ward_rubbish import KINDS, rubbish
-from stream_twin.datasets.ward_stories import DETERIORATION, INFECTED, RUBBISH, STORIES, episode, infection, sepsis
+from stream_twin.datasets.ward_stories import (
+    DETERIORATION,
+    FIBRILLATING,
+    INFECTED,
+    RUBBISH,
+    STORIES,
+    episode,
+    fibrillation,
+    infection,
+    sepsis,
+)
 from stream_twin.events import EnvironmentObservation, Outcome
 
 START = 1_772_474_400.0
@@ -87,6 +97,8 @@ class Ward:
             if story is DETERIORATION:
                 resident.body.illnesses.append(sepsis(onset))
                 resident.treat(onset + 4 * HOUR)
+            elif story is FIBRILLATING:
+                resident.body.illnesses.append(fibrillation(onset, self.start + story.ends_s))
             elif story is INFECTED:
                 resident.body.illnesses.append(infection(onset))
                 resident.learn(

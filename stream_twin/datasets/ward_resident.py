@@ -311,16 +311,19 @@ class Resident:
         self._draw_at = now + self._draws.uniform(36, 96) * HOUR
 
     def _sync(self, now: float) -> None:
-        """The phone gives its hour: steps per minute, heart-rate variability every five minutes."""
+        """Phone and watch give their hour: steps per minute, heart-rate variability every five minutes."""
         sent_at = now + self._draws.uniform(5, 240)
-        hour = (("steps_per_minute", "/min", 60.0, self._minutes), ("rmssd", "ms", 300.0, self._rmssd))
-        for signal, unit, interval_s, values in hour:
+        hour = (
+            ("phone", "steps_per_minute", "/min", 60.0, self._minutes),
+            ("watch", "rmssd", "ms", 300.0, [] if self._in(SILENT.name, now) else self._rmssd),
+        )
+        for device, signal, unit, interval_s, values in hour:
             if values:
                 series = Series(
-                    id=self._id("phone"),
+                    id=self._id(device),
                     patient_id=self.person.id,
                     unit=unit,
-                    device_id=self.person.device("phone"),
+                    device_id=self.person.device(device),
                     device_kind="syncing",
                     values=[*values],
                     start=now - interval_s * (len(values) - 1),
@@ -328,7 +331,8 @@ class Resident:
                     **code(signal),
                 )
                 self._put(WEARABLE, series, sent_at)
-            values.clear()
+        self._minutes.clear()
+        self._rmssd.clear()
 
     def _got_up(self, now: float) -> None:
         """What a night amounted to, known in the morning."""

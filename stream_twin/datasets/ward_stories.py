@@ -3,9 +3,10 @@
 ====================  =======  ==========================================  =====================================================
 story                 patient  what happens                                what must come of it
 ====================  =======  ==========================================  =====================================================
-deterioration         home-01  from minute 6 heart and breathing rise,     an alert within the first hour;
-                               SpO2 falls, fever, over two hours; oxygen   outcome ``deterioration`` at hour 5
-                               and admission at hour 4, then recovery
+deterioration         home-01  from minute 4 heart and breathing rise,     an alert about SpO2 or breathing before minute 75;
+                               SpO2 falls, fever, within 70 minutes;       outcome ``deterioration`` at hour 5
+                               oxygen and admission at hour 4, then
+                               recovery over ten hours
 night hypoglycaemia   home-02  too much insulin at hour 3, asleep          glucose below 54 mg/dL and a glucose alert before
                                                                            hour 5:30; treated then, outcome
                                                                            ``hypoglycaemia_treated``
@@ -15,6 +16,8 @@ silent device         home-04  the watch says nothing from minute 10 on,   a tec
                                for three hours                             resolved when it speaks again
 frozen sensor         home-06  the oximeter repeats one value from minute  a technical alert about ``oximeter-06``; no belief
                                15 on, for four hours                       follows the frozen value
+fast fibrillation     home-10  heart rate above 150 from minute 80 to 115  an alert about the heart rate before minute 95,
+                                                                           resolved before minute 135
 rubbish               home-07  its gateway sends one record of every kind  each a dead letter with its reason; the good records
                                of rubbish from minute 4 on, then one       between them are applied
                                every minute or so
@@ -33,7 +36,8 @@ from dataclasses import dataclass
 from stream_twin.datasets.recording import HOUR
 from stream_twin.datasets.ward_body import Draws, Effect, Illness
 
-SEPSIS = Effect(heart_rate=42, respiratory_rate=13, spo2=-9.0, temperature=1.7, systolic=-24, variability=0.45)
+SEPSIS = Effect(heart_rate=50, respiratory_rate=19, spo2=-12.0, temperature=2.3, systolic=-26, variability=0.45)
+FIBRILLATION = Effect(heart_rate=96, respiratory_rate=3, spo2=-0.5, systolic=-12, variability=2.0)
 INFECTION = Effect(heart_rate=11, respiratory_rate=2.5, spo2=-1.5, temperature=1.3, variability=0.6)
 
 
@@ -47,19 +51,24 @@ class Story:
     ends_s: float
 
 
-DETERIORATION = Story("deterioration", 0, 360.0, 14 * HOUR)
+DETERIORATION = Story("deterioration", 0, 240.0, 14 * HOUR)
 HYPOGLYCAEMIA = Story("night hypoglycaemia", 1, 3 * HOUR, 6 * HOUR)
 INFECTED = Story("infection", 2, 20 * HOUR, 92 * HOUR)
 SILENT = Story("silent device", 3, 600.0, 3 * HOUR + 600)
 FROZEN = Story("frozen sensor", 5, 900.0, 4 * HOUR + 900)
+FIBRILLATING = Story("fast fibrillation", 9, 4800.0, 6900.0)
 RUBBISH = Story("rubbish", 6, 240.0, float("inf"))
 BAD_RADIO = Story("bad radio", 7, 0.0, float("inf"))
-STORIES = (DETERIORATION, HYPOGLYCAEMIA, INFECTED, SILENT, FROZEN, RUBBISH, BAD_RADIO)
+STORIES = (DETERIORATION, HYPOGLYCAEMIA, INFECTED, SILENT, FROZEN, FIBRILLATING, RUBBISH, BAD_RADIO)
 
 
 def sepsis(onset: float) -> Illness:
-    """Two hours to the worst, treated from the fourth on, over after fourteen."""
-    return Illness(onset, onset + 2 * HOUR, onset + 4 * HOUR, onset + 14 * HOUR, SEPSIS)
+    """70 minutes to the worst, treated in the fourth hour, over after fourteen."""
+    return Illness(onset, onset + 4200.0, onset + 4 * HOUR, onset + 14 * HOUR, SEPSIS)
+
+
+def fibrillation(onset: float, end: float) -> Illness:
+    return Illness(onset, onset + 60.0, end - 60.0, end, FIBRILLATION)
 
 
 def infection(onset: float) -> Illness:

@@ -25,7 +25,7 @@ QUIET, FAINT, GOOD = "#8a8a8a", "#5f6a72", "#87d787"
 BARS = "▁▂▃▄▅▆▇█"
 SHORT = {"acknowledged": "seen", "commented": "note"}
 STALE_S = 600.0
-TREND_S = 60.0
+TREND_S = 300.0
 """A point of the trend line for each such step of the ward's clock."""
 
 
@@ -307,7 +307,7 @@ def _spark(levels: list[float], room: int, half: float) -> str:
     if not levels:
         return ""
     low, high = min(levels), max(levels)
-    middle, reach = (low + high) / 2, max(high - low, 2 * half, 1e-9)
+    middle, reach = (low + high) / 2, max(high - low, half, 1e-9)
     return "".join(BARS[min(7, max(0, round(3.5 + 7 * (level - middle) / reach)))] for level in levels)
 
 
