@@ -49,7 +49,8 @@ def schema(kind: type[Struct]) -> dict[str, Any]:
     for name, component in components.items():
         _describe(component, getattr(events, name))
     own = components.pop(reference["$ref"].rpartition("/")[2])
-    return _without_discriminators({**own, "$defs": components} if components else own)
+    whole: dict[str, Any] = _without_discriminators({**own, "$defs": components} if components else own)
+    return whole
 
 
 def _without_discriminators(node: Any) -> Any:
