@@ -152,8 +152,9 @@ class Audit:
     ) -> None:
         stage, reason = headers["stage"].decode(), headers["reason"].decode()
         self._reasons[f"{stage}: {reason}"] += 1
-        if stage != "ingest":
+        if stage == "twin":
             self._lanes[partition].put_out("dead.letters", offset, key, value or b"", headers)
+        if stage != "ingest":
             return
         source = self._source(headers["topic"].decode(), int(headers["partition"]))
         print_ = fingerprint(key if source.lanes == 1 else b"", value, headers)

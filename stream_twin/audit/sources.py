@@ -33,6 +33,7 @@ class SourcePartition:
     def __init__(self, topic: str, partition: int, lanes: int, compacted: bool) -> None:
         self.name, self.lanes, self.compacted = f"{topic}/{partition}", lanes, compacted
         self.begin, self.end = 0, 1 << 62
+        self._base = 0
         self.position = 0
         """How far the service says it has read."""
         self._seen, self._inputs, self._dead, self._complete = bytearray(), bytearray(), bytearray(), bytearray()
@@ -44,6 +45,8 @@ class SourcePartition:
     def bounds(self, begin: int, end: int) -> None:
         """Offsets the topic holds: before ``begin`` retention took them, and ``end`` is where the audit stopped reading."""
         self.begin, self.end = begin, end
+        if not self._seen:
+            self._base = begin
 
     def sent(self, offset: int, print_: int) -> None:
         if (i := self._index(offset)) is not None:
@@ -73,7 +76,7 @@ class SourcePartition:
             del self._broadcast[offset]
 
     def _index(self, offset: int) -> int | None:
-        i = offset - self.begin
+        i = offset - self._base
         if i < 0 or offset >= self.end:
             return None
         if i >= len(self._seen):
@@ -89,8 +92,8 @@ class SourcePartition:
         sent, kept = np.frombuffer(self._sent, np.uint64), np.frombuffer(self._kept, np.uint64)
         ended = (inputs > 0) | (dead > 0)
         last = int(np.flatnonzero(ended)[-1]) + 1 if ended.any() else 0
-        read = np.arange(len(seen)) < max(self.position - self.begin, last)
-        judged = Judged(self.name)
+        read = np.arange(len(seen)) < max(self.position - self._base, last)
+        judged = Judged(self.name, self.begin)
         judged.records = int(seen.sum())
         judged.waiting = int(((seen > 0) & ~read).sum())
         judged.add("is neither in the log nor a dead letter", self._offsets((seen > 0) & ~ended & read))
@@ -112,15 +115,15 @@ class SourcePartition:
         return judged
 
     def _offsets(self, wrong: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Iterator[int]:
-        return (int(i) + self.begin for i in np.flatnonzero(wrong))
+        return (int(i) + self._base for i in np.flatnonzero(wrong))
 
 
 class Judged:
     """What was found in one partition: counts, and a sentence for each record that does not add up."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.records, self.waiting, self.compacted = name, 0, 0, 0
+    def __init__(self, name: str, begin: int) -> None:
+        self.name, self.begin, self.records, self.waiting, self.compacted = name, begin, 0, 0, 0
         self.offenders: list[str] = []
 
     def add(self, what: str, offsets: Iterator[int]) -> None:
-        self.offenders += [f"{self.name}/{offset} {what}" for offset in offsets]
+        self.offenders += [f"{self.name}/{offset} {what}" for offset in offsets if offset >= self.begin]
