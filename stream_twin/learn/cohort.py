@@ -13,7 +13,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from math import sqrt
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from msgspec import Struct, field
 from stream_twin.events import Example, Label, ModelParameters, Output
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.learn.logistic import OnlineLogistic, Posterior, prior
-from stream_twin.learn.recipe import Recipe, standards
+from stream_twin.learn.recipe import Flags, Recipe, standards
 from stream_twin.learn.risk import SCHEMA as PARAMETERS_SCHEMA
 from stream_twin.learn.terms import Floats, Terms, features_of
 
@@ -156,27 +156,24 @@ class CohortLearner:
         self._count -= 1
 
     def _take_label(self, label: Label) -> list[Output]:
-        recipe = self.recipe
-        if label.kind not in (*recipe.positive, *recipe.negative):
+        if not self.recipe.concerns(label):
             return []
         waiting = self._waiting.pop(label.patient_id, None)
         if waiting is None:
             return []
         self._count -= len(waiting.at)
         self.labels += 1
-        at = np.array(waiting.at)
-        occurred = (at >= label.occurred_at - recipe.before_s) & (label.kind in recipe.positive)
-        used = at <= label.occurred_at + recipe.after_s if label.kind in recipe.positive else np.ones(len(at), bool)
-        self._judge(np.array(waiting.probability)[used], occurred[used])
+        used, occurred = self.recipe.outcomes(np.array(waiting.at), label)
+        self._judge(np.array(waiting.probability)[used], occurred)
         if self.frozen:
             return []
-        raw = np.array(waiting.features, dtype=np.float64).reshape(len(at), -1)
+        raw = np.array(waiting.features, dtype=np.float64).reshape(len(used), -1)
         rows = self._terms.columns(self._terms.standardised(raw[used]))
-        self._model.learn(rows, occurred[used].tolist())
+        self._model.learn(rows, occurred.tolist())
         self.trained_on += len(rows)
         return [self._publish(label.known_at)] if self.labels % PUBLISH_EVERY == 0 else []
 
-    def _judge(self, probability: Floats, occurred: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    def _judge(self, probability: Floats, occurred: Flags) -> None:
         """Predictions as they were made, against what became of them: scored before they are learnt from."""
         made = ~np.isnan(probability)
         expected, seen, spread = 0.0, 0, 0.0
@@ -251,7 +248,7 @@ class CohortLearner:
         )
 
 
-def auroc(probability: Floats, occurred: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
+def auroc(probability: Floats, occurred: Flags) -> float:
     """How often a positive example has the higher probability than a negative one; ties count half."""
     _, place, count = np.unique(probability, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[place]

@@ -3,9 +3,14 @@
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from stream_twin.learn.terms import spelled
+from stream_twin.events import Label
+from stream_twin.learn.terms import Floats, spelled
+
+Flags = NDArray[np.bool_]
 
 VITAL_SIGNS = (
     "heart_rate",
@@ -63,6 +68,16 @@ class Recipe(Struct, frozen=True, kw_only=True):
     after_s: float = 3 * 3600.0
     rate: float = 0.015
     """How many of the examples are expected to be positive, before anything was learnt."""
+
+    def concerns(self, label: Label) -> bool:
+        return label.cohort == self.cohort and label.kind in (*self.positive, *self.negative)
+
+    def outcomes(self, at: Floats, label: Label) -> tuple[Flags, Flags]:
+        """Which of the examples made at ``at`` (n,) the label says something about, and what of those: (n,) and (used,)."""
+        if label.kind not in self.positive:
+            return np.ones(len(at), bool), np.zeros(len(at), bool)
+        used = at <= label.occurred_at + self.after_s
+        return used, at[used] >= label.occurred_at - self.before_s
 
 
 STANDARDS = {"age": (60.0, 18.0), "sex": (0.5, 0.5), "shock_index": (0.7, 0.2), "pulse_pressure": (55.0, 18.0)}
