@@ -28,20 +28,21 @@ RANK: dict[Priority, int] = {"low": 0, "medium": 1, "high": 2}
 LONGEST_SNOOZE_S: dict[Priority, float] = {"high": 1800.0, "medium": 4 * 3600.0, "low": 24 * 3600.0}
 SNOOZE_S = 1800.0
 """For a snooze that says no end."""
-RETRY_S = 5.0
-"""When a deadline has passed by the clock but ``complete_to`` is behind: ask again after this."""
 NO_ALERTS: dict[str, Alert] = {}
 
 
 class AlertBook(Struct, kw_only=True, omit_defaults=True):
     """All alerts of one patient: what the lane saves with the twin.
 
-    alerts: by rule, then by subject. wake_at: lane clock at which :meth:`Desk.judge` wants to be called though nothing
-    arrives. resumed_at: lane clock when a pause ended.
+    alerts: by rule, then by subject. wake_at: value of ``complete_to`` at which :meth:`Desk.judge` wants to be called though
+    nothing arrives; always later than the one it last saw. clock_at: the same by the lane's clock, for the end of a snooze
+    or a pause; ``wake_at`` is never later, so that who only looks at that is late by what ``complete_to`` is behind.
+    resumed_at: lane clock when a pause ended.
     """
 
     alerts: dict[str, dict[str, Alert]] = {}
     wake_at: float | None = None
+    clock_at: float | None = None
     watching: bool = True
     resumed_at: float = 0.0
 
@@ -86,8 +87,9 @@ class Desk:
     ) -> list[AlertChange]:
         """Ask every rule, move the book on and return what changed for people.
 
-        offset: of the log record that is the cause; part of the id of what is raised. late: the cause is a late or
-        corrected reading, so what is no longer true never was. arrived_at: passed on to the changes.
+        offset: of the log record that is the cause; part of the id of what is raised. late: readings came late or were corrected
+        since it was last asked; what is no longer true although nothing newer was read never was. arrived_at: passed on to the
+        changes.
         """
         changing = _Changing(book, belief.patient_id, belief.clock, offset, late=late, arrived_at=arrived_at)
         over = _not_watched(belief.profile, belief.clock)
@@ -96,7 +98,7 @@ class Desk:
                 changing.close(name, subject, alert, over)
             book.alerts.clear()
             book.watching = False
-            book.wake_at = _pause_ends(belief.profile)
+            book.wake_at = book.clock_at = _pause_ends(belief.profile)
             return changing.changes
         if not book.watching:
             book.watching = True
@@ -118,10 +120,9 @@ class Desk:
             wake = rule.wake_at(belief, parameters, standing)
             if wake is not None and wake < changing.wake_at:
                 changing.wake_at = wake
-        if book.alerts:
-            changing.end_snoozes()
-        wake_at = changing.wake_at
-        book.wake_at = None if wake_at == inf else wake_at if wake_at > belief.clock else belief.clock + RETRY_S
+        book.clock_at = changing.end_snoozes() if book.alerts else None
+        wake_at = changing.wake_at if book.clock_at is None else min(changing.wake_at, book.clock_at)
+        book.wake_at = None if wake_at == inf else wake_at
         return changing.changes
 
     def command(self, book: AlertBook, command: AlertCommand, clock: float, offset: int) -> list[AlertChange] | Rejection:
@@ -152,6 +153,7 @@ class Desk:
                     f"a snooze of {(until - clock) / 60:.0f} min: {alert.priority} ones sleep {longest / 60:.0f} min at most",
                 )
             alert.stage, alert.until, alert.told_severity = "snoozed", until, alert.severity
+            book.clock_at = until if book.clock_at is None else min(book.clock_at, until)
             book.wake_at = until if book.wake_at is None else min(book.wake_at, until)
             changing.put(rule, subject, alert, "snoozed", f"snoozed by {command.by}", command=command)
         elif command.action == "comment":
@@ -206,7 +208,7 @@ class _Changing:
         if verdict.active:
             alert.severity, alert.reason = verdict.severity, verdict.reason
             alert.evidence, alert.next_step = verdict.evidence, verdict.next_step
-            alert.rule_version, alert.kind, alert.gone_since = rule.version, rule.kind, None
+            alert.rule_version, alert.kind, alert.gone_since, alert.read_at = rule.version, rule.kind, None, verdict.at
             self._active(rule, verdict, alert, begins, known_to)
         else:
             alert.worse_since = None
@@ -214,7 +216,9 @@ class _Changing:
                 alert.gone_since = begins
             if alert.stage == "pending":
                 self.close(rule.name, verdict.subject, alert, verdict.reason)
-            elif self._late:
+            elif (
+                self._late and verdict.at is not None and verdict.at <= (alert.since if alert.read_at is None else alert.read_at)
+            ):
                 self.close(rule.name, verdict.subject, alert, f"corrected by late data: {verdict.reason}")
             elif self._lasted(alert.gone_since, known_to, verdict.release_s):
                 self.close(rule.name, verdict.subject, alert, verdict.reason)
@@ -241,15 +245,17 @@ class _Changing:
         alert.until = alert.worse_since = None
         self.put(rule, verdict.subject, alert, stage, verdict.reason)
 
-    def end_snoozes(self) -> None:
-        """One that is about to be resolved needs no reminder."""
+    def end_snoozes(self) -> float | None:
+        """Remind of those that are over, and tell when the next one will be. What is about to be resolved needs no reminder."""
+        earliest = inf
         for rule, subject, alert in self._book.open():
             if alert.stage == "snoozed" and alert.until is not None and alert.gone_since is None:
                 if alert.until <= self._clock:
                     alert.stage, alert.until, alert.told_at = "raised", None, self._clock
                     self.put(rule, subject, alert, "raised", f"the snooze is over: {alert.reason}")
-                else:
-                    self.wake_at = min(self.wake_at, alert.until)
+                elif alert.until < earliest:
+                    earliest = alert.until
+        return None if earliest == inf else earliest
 
     def close(self, rule: str, subject: str, alert: Alert, reason: str, *, command: AlertCommand | None = None) -> None:
         """Take it out of the book; people hear of it only if they heard of it before."""

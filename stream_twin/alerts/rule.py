@@ -51,9 +51,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
 class Alert(Struct, kw_only=True, omit_defaults=True):
     """One alert of a patient as the book keeps it; times are seconds.
 
-    since: when the condition began. gone_since, worse_since: it is gone, or worse than people were told, but not for
-    long enough yet. told_at: lane clock when people were last told. told_severity: how bad it was when they were told
-    or answered. until: end of the snooze.
+    since: when the condition began. read_at: the newest reading that it rested on. gone_since, worse_since: it is gone, or
+    worse than people were told, but not for long enough yet. told_at: lane clock when people were last told. told_severity:
+    how bad it was when they were told or answered. until: end of the snooze.
     """
 
     stage: Stage = "pending"
@@ -71,6 +71,7 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
     sequence: int = 0
     told_at: float = 0.0
     told_severity: float = 0.0
+    read_at: float | None = None
     gone_since: float | None = None
     worse_since: float | None = None
     until: float | None = None

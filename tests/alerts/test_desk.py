@@ -47,7 +47,7 @@ class Patient:
     def step(self, wait_s: float, what: tuple) -> None:
         until = self.clock + wait_s
         while self.book.wake_at is not None and self.book.wake_at <= until:
-            self.clock = self.book.wake_at
+            self.clock = max(self.clock, self.book.wake_at)
             self.judge(False, 0.0)
         self.clock = until
         late, lag_s = False, 0.0

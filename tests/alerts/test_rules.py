@@ -128,7 +128,7 @@ def test_one_alert_per_subject_and_the_desk_wants_to_be_woken_later_than_now(bel
     book = AlertBook()
     changes = Desk().judge(book, belief, 1)
     assert len({(change.rule, change.subject) for change in changes}) == len(changes)
-    assert book.wake_at is None or book.wake_at > belief.clock
+    assert book.wake_at is None or book.wake_at > belief.complete_to
     assert Desk().judge(book, belief, 2) == []
 
 

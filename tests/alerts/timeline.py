@@ -6,7 +6,7 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     device clip streaming every 1 min [from TIME] [to TIME]
     at TIME clip says spo2 86, heart_rate 70        (a device; `hand` is a measurement by hand, without a device)
     from TIME to TIME every 1 min clip says spo2 96 [and 97]    (takes turns)
-    at TIME late clip says spo2 96                  (corrects what was believed)
+    at TIME late clip says spo2 96 as of TIME       (measured then, or a correction of what was measured then)
     at TIME the twin believes spo2 level 95 | spo2 usual 97 | spo2 deviation -4 | spo2 unsure 1.5 | spo2 nothing special
     at TIME risk home 40 % [because lactate 1.2]
     at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
@@ -121,8 +121,9 @@ class Ward:
                 self.complete_to = max(self.complete_to, min([self.clock - LAG_S, *stops]))
                 self.offset += 1
                 self.changes += stalled(self.clock, self.complete_to, self.service, lane=0, offset=self.offset)
-                woken = self.book.wake_at is not None and self.book.wake_at <= self.clock
-                if woken or self.every_tick:
+                woken = self.book.wake_at is not None and self.book.wake_at <= self.complete_to
+                reminded = self.book.clock_at is not None and self.book.clock_at <= self.clock
+                if woken or reminded or self.every_tick:
                     self.judge()
                 while (
                     waiting
@@ -182,7 +183,7 @@ class Reading:
             signals[self.signal] = SignalBelief(
                 known, value, value, value, value, 0.0, 0.3, 0.0, value, at, 0.0, 1.0, device=name
             )
-        else:
+        elif at >= before.last_at:
             signals[self.signal] = replace(
                 before, level=value, last_value=value, last_at=at, previous_value=before.last_value, device=name
             )
@@ -191,8 +192,8 @@ class Reading:
             same = before is not None and before.last_value == value
             ward.belief.devices[name] = replace(
                 device,
-                last_at=at,
-                repeats=device.repeats + 1 if same else 1,
+                last_at=max(at, device.last_at),
+                repeats=device.repeats + 1 if same else 0,
                 repeats_since=device.repeats_since if same else at,
             )
         ward.late = self.late
@@ -267,8 +268,9 @@ def _device(timeline: Timeline, match: re.Match[str]) -> None:
 def _says(timeline: Timeline, match: re.Match[str]) -> None:
     for value in match["values"].split(", "):
         signal, number = value.split()
-        reading = Reading(match["device"], signal, float(number), seconds(match["at"]), late=bool(match["late"]))
-        timeline.events.append((reading.at, reading.arrive))
+        measured = seconds(match["sent"] or match["at"])
+        reading = Reading(match["device"], signal, float(number), measured, late=bool(match["late"]))
+        timeline.events.append((seconds(match["at"]), reading.arrive))
 
 
 def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
@@ -353,7 +355,7 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
         rf"(?: from (?P<start>{TIME}))?(?: to (?P<end>{TIME}))?",
         _device,
     ),
-    (rf"at (?P<at>{TIME}) (?P<late>late )?(?P<device>\S+) says (?P<values>.+)", _says),
+    (rf"at (?P<at>{TIME}) (?P<late>late )?(?P<device>\S+) says (?P<values>.+?)(?: as of (?P<sent>{TIME}))?", _says),
     (rf"{SPAN} every (?P<every>\S+ \w+) (?P<device>\S+) says (?P<signal>\w+) (?P<values>.+)", _repeats),
     (
         rf"at (?P<at>{TIME}) the twin believes (?P<signal>\w+) (?P<what>level|usual|deviation|unsure) (?P<value>\S+)",

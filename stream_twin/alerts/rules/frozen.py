@@ -42,7 +42,7 @@ class Frozen(Rule[FrozenParameters]):
         alerts = standing.alerts
         for name, device in belief.devices.items():
             if device.repeats <= fewest:
-                if name in alerts and device.repeats > 0:
+                if name in alerts:
                     text = f"the values of device {name} vary again"
                     verdicts.append(Verdict(subject=name, active=False, reason=text, at=device.last_at))
                 continue

@@ -13,8 +13,8 @@ class RiskParameters(Parameters, frozen=True, kw_only=True):
     raise_at: Annotated[float, Meta(gt=0, lt=1, description="Probability from which it is of low priority.")] = 0.2
     medium_at: Annotated[float, Meta(gt=0, lt=1, description="Probability from which it is of medium priority.")] = 0.5
     clear_at: Annotated[float, Meta(ge=0, lt=1, description="It is gone below this probability.")] = 0.12
-    hold_s: Annotated[float, Meta(ge=0, description="How long the probability must stay up.")] = 900.0
-    release_s: Annotated[float, Meta(ge=0, description="How long it must be down before the alert is resolved.")] = 1800.0
+    hold_s: Annotated[float, Meta(ge=0, description="How long the probability must stay up; patients are scored hourly.")] = 0.0
+    release_s: Annotated[float, Meta(ge=0, description="How long it must be down before the alert is resolved.")] = 3600.0
     worse_by: Annotated[
         float, Meta(gt=0, description="A rise of the probability by this much ends an acknowledgement or a snooze.")
     ] = 0.2
@@ -56,6 +56,7 @@ class Risk(Rule[RiskParameters]):
             return verdicts
         medium = probability >= parameters.medium_at
         lasted = max(belief.complete_to, risk.at) - standing.since(cohort, risk.at)
+        lasting = f" for {duration(lasted)}" if lasted >= 60 else ""
         largest = sorted(risk.reasons.items(), key=lambda item: (-abs(item[1]), item[0]))
         told = f"; most of it from {', '.join(name for name, _ in largest[:3])}" if largest else ""
         threshold = parameters.medium_at if medium else parameters.raise_at
@@ -66,7 +67,7 @@ class Risk(Rule[RiskParameters]):
                 subject=cohort,
                 active=True,
                 priority="medium" if medium else "low",
-                reason=f"Risk of deterioration {percent} (limit {100 * threshold:.0f} %) for {duration(lasted)}{told}",
+                reason=f"Risk of deterioration {percent} (limit {100 * threshold:.0f} %){lasting}{told}",
                 evidence=evidence,
                 next_step="Look at the patient, take a full set of vital signs and tell the team.",
                 hold_s=parameters.hold_s,
