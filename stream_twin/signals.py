@@ -105,7 +105,7 @@ def _check(signal: Signal) -> None:
             raise ValueError(f"signal {signal.name}: {part} is {getattr(model, part)}, but must be 0 or more")
     if model.noise_sd == 0:
         raise ValueError(f"signal {signal.name}: noise_sd is 0, but every sample has some")
-    if not 0 <= model.momentum < 1 or (model.momentum and not model.momentum_s < model.fast_s):
+    if not 0 <= model.momentum <= 1 or (model.momentum and not model.momentum_s < model.fast_s):
         raise ValueError(f"signal {signal.name}: momentum must be in 0..1 and momentum_s less than fast_s")
     if not model.source:
         raise ValueError(f"signal {signal.name}: its model does not say where its numbers come from (source)")
