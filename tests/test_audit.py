@@ -15,6 +15,7 @@ from stream_twin.lane import Lane, UpdateFailed
 from tests.memory_service import MemoryService, Record
 
 LANES = 2
+CATALOGUE = signals.load()
 Topics = dict[tuple[str, int], list[Record]]
 SOURCES_END = "source records end once, as what their route names"
 ORDER = "inputs stand in their lane, in their source's order"
@@ -29,7 +30,7 @@ RESTORED = "twins restored from twin.state equal the oracle's"
 @pytest.fixture(scope="module")
 def service() -> MemoryService:
     """An evening of a ward: alerts, rubbish, late and double records, environment into every lane."""
-    service = MemoryService(signals.load(), LANES)
+    service = MemoryService(CATALOGUE, LANES)
     service.run(Ward(8, seed=3, hours=2))
     for topic in ("alerts", "dead.letters", "learning.examples", "environment.observations"):
         assert any(service.topics[topic, lane] for lane in range(LANES)), topic
@@ -42,7 +43,7 @@ def audit(
     order: tuple[str, ...] = READING_ORDER,
     begins: dict[tuple[str, int], int] | None = None,
 ) -> dict[str, Row]:
-    found = Audit(signals.load(), LANES, service.lane_of)
+    found = Audit(CATALOGUE, LANES, service.lane_of)
     for topic in order:
         for lane in range(LANES):
             records = topics[topic, lane]
@@ -84,7 +85,7 @@ def test_the_order_of_topics_does_not_matter(service: MemoryService) -> None:
 
 def test_reading_along_gives_the_same(service: MemoryService) -> None:
     """Applying the log as it comes, as an audit of a long demo does, loses nothing but snapshots that came late."""
-    found = Audit(signals.load(), LANES, service.lane_of)
+    found = Audit(CATALOGUE, LANES, service.lane_of)
     everything = [
         (topic, lane, record) for topic in READING_ORDER for lane in range(LANES) for record in service.topics[topic, lane]
     ]
@@ -310,7 +311,7 @@ def test_what_is_not_said_to_have_left_may_be_missing(service: MemoryService) ->
 
 def test_an_update_that_failed_is_accounted_for(service: MemoryService) -> None:
     """The live lane went on without the record and said so; the oracle does the same, or names the record if nobody said so."""
-    broken = MemoryService(signals.load(), LANES)
+    broken = MemoryService(CATALOGUE, LANES)
     broken.run(Ward(2, seed=3, hours=0.2))
     log = broken.topics["twin.inputs", 0]
     last = next(record for record in reversed(log) if b'"type":"sample"' in record.value)
@@ -323,7 +324,7 @@ def test_an_update_that_failed_is_accounted_for(service: MemoryService) -> None:
     broken.write("twin.inputs", 0, last.key, msgspec.json.encode(poison))
     with pytest.raises(UpdateFailed):
         broken.lanes[0].apply(log[broken.lanes[0].position :])
-    lane = Lane(0, signals.load())
+    lane = Lane(0, CATALOGUE)
     lane.apply(log[:-1])
     letters = [output for _, output in lane.apply(log[-1:], careful=True).outputs]
     assert [output.topic for output in letters] == ["dead.letters"]
