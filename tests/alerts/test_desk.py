@@ -95,6 +95,8 @@ class Patient:
             self.changes += result
             if alert and action in ("acknowledge", "snooze"):
                 self.answered_as[alert.alert_id] = alert.priority
+            if action == "resolve":
+                self.high_since = None
 
     def limit_alert(self):
         return self.book.alerts.get("limits", {}).get("spo2")
