@@ -8,9 +8,14 @@ from stream_twin.twin.belief import Belief
 UNITS = {"Cel": "°C", "mm[Hg]": "mmHg", "1": "", "{score}": "", "[pH]": ""}
 
 
-def measured(signal: Signal, value: float) -> str:
-    """``86 %``, ``36.6 °C``: the signal's decimals and unit."""
-    return f"{value:.{signal.decimals}f} {UNITS.get(signal.unit, signal.unit)}".rstrip()
+def measured(signal: Signal, value: float, limit: float | None = None) -> str:
+    """``86 %``, ``36.6 °C``: the signal's decimals and unit; more decimals where it would read as the limit without being it."""
+    decimals = signal.decimals
+    while limit is not None and decimals < signal.decimals + 3 and value != limit:
+        if f"{value:.{decimals}f}" != f"{limit:.{decimals}f}":
+            break
+        decimals += 1
+    return f"{value:.{decimals}f} {UNITS.get(signal.unit, signal.unit)}".rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -124,7 +124,7 @@ def _judge_one(
     noise = model.noise_sd * slope_at(signal.signal, limit)
     spread = math.hypot(model.slow_sd, model.fast_sd) * slope_at(signal.signal, limit)
     beyond, level_beyond = sign * (value - limit), sign * (signal.level - limit)
-    shown = measured(signal.signal, value)
+    shown = measured(signal.signal, value, limit)
     release_s = parameters.release_s if kind in ("streaming", "syncing") else 0.0
     if beyond <= 0:
         near = standing.open(name, side) and beyond > -parameters.hysteresis * noise
