@@ -197,6 +197,10 @@ class Settings(BaseSettings):
     """Shortest time between two transactions of a lane; under load they stretch."""
     checkpoint_every_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     """Time between two checkpoints of a lane: how much log is read again after a crash."""
+    session_timeout_s: Annotated[float, Field(ge=6, le=300)] = 6.0
+    """After so much silence of a worker its lanes go to others."""
+    cohorts: Annotated[str, Field(pattern=r"^[\w-]*(,[\w-]+)*$")] = "home,intensive_care"
+    """Whose risk models are taught here, with commas; empty: none."""
     metrics_host: str = "127.0.0.1"
     """Address at which Prometheus finds the metrics."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
@@ -207,6 +211,10 @@ class Settings(BaseSettings):
     """What a lane decides by; travels in its own log."""
     bounds: Annotated[Bounds, _struct(Bounds)] = Bounds()
     """What ingest accepts at most."""
+
+    @property
+    def cohort_names(self) -> list[str]:
+        return [name for name in self.cohorts.split(",") if name]
 
     @classmethod
     def settings_customise_sources(

@@ -34,46 +34,45 @@ class Entry(NamedTuple):
 
 
 CATALOGUE: tuple[Entry, ...] = (
-    Entry("events_in", "counter", "Source records read, by topic without prefix.", ("topic",)),
-    Entry("events_out", "counter", "Records committed to Kafka, by topic without prefix.", ("topic",)),
+    Entry("events_in", "counter", "Records read, by topic without prefix.", ("topic",)),
+    Entry("events_out", "counter", "Records committed, by topic without prefix.", ("topic",)),
     Entry(
         "rejected", "counter", "Records refused, by stage (ingest, twin) and reason; each is a dead letter.", ("stage", "reason")
     ),
-    Entry("absent", "counter", "Observations that say why they have no value.", ("topic",)),
-    Entry(
-        "inputs",
-        "counter",
-        "Records of twin.inputs by what became of them: applied, duplicate, late, rejected, failed.",
-        ("outcome",),
-    ),
+    Entry("absent", "counter", "Samples that say why they have no value.", ("topic",)),
+    Entry("inputs", "counter", "Records of twin.inputs: applied, duplicate, late, rejected, failed.", ("outcome",)),
+    Entry("series_samples", "counter", "Samples of series: applied, duplicate, late, conflict, absent.", ("outcome",)),
     Entry(
         "innovation_sigmas",
         "histogram",
-        "Size of innovations in standard deviations, by signal: 90 % are below 1.64 if the filter is calibrated.",
+        "Innovations in standard deviations, without sign: 90 % are below 1.64 if the filter is calibrated.",
         ("signal",),
         (0.25, 0.5, 0.75, 1.0, 1.28, 1.64, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0),
     ),
-    Entry("drifts", "counter", "Drifts found in a patient's innovations, by signal.", ("signal",)),
-    Entry("alerts", "counter", "Changes of alerts, by rule, priority and new state.", ("rule", "priority", "state")),
+    Entry("drifts", "counter", "Drifts found in the innovations of a patient's signal.", ("signal",)),
+    Entry("assessments_failed", "counter", "Patients that could not be assessed at a tick; tried again a minute later."),
+    Entry("alerts", "counter", "Changes of alerts, by new state.", ("rule", "priority", "state")),
+    Entry(
+        "learner", "gauge", "What a cohort's learner measures of itself, drifts included, where it runs.", ("cohort", "measure")
+    ),
     Entry(
         "end_to_end_seconds",
         "histogram",
-        "From a source record's Kafka timestamp until what it caused was committed.",
+        "From a source record's Kafka timestamp until the estimate or alert that it caused was committed.",
         (),
         SECONDS,
     ),
+    Entry("source_wait_seconds", "histogram", "Age of the oldest record of a batch when ingest takes it.", (), SECONDS),
+    Entry(
+        "log_wait_seconds", "histogram", "Age of the oldest record of twin.inputs in a batch when a lane takes it.", (), SECONDS
+    ),
     Entry("transaction_seconds", "histogram", "Duration of a transaction.", (), SECONDS[:12]),
+    Entry("transaction_records", "histogram", "Records in a transaction.", (), (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4)),
+    Entry("lag_records", "gauge", "Records in Kafka that are not processed yet, over the lanes of this worker.", ("topic",)),
     Entry(
-        "transaction_records", "histogram", "Records in a transaction.", (), (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+        "complete_to_timestamp_seconds", "gauge", "What was sent before this moment is in the lanes' logs: silence goes by it."
     ),
-    Entry(
-        "lag_records",
-        "gauge",
-        "Records written but not yet read, by topic without prefix; sums the lanes of this worker.",
-        ("topic",),
-    ),
-    Entry("complete_to_age_seconds", "gauge", "Age of complete_to in the slowest lane: how far silence and lateness are behind."),
-    Entry("lanes", "gauge", "Lanes this worker owns, by state (restoring, running).", ("state",)),
+    Entry("lanes", "gauge", "Lanes of this worker: opening, open.", ("state",)),
     Entry("twins", "gauge", "Twins held in memory."),
     Entry("restores", "counter", "Lanes restored from twin.state."),
     Entry("restore_seconds", "histogram", "Duration of a restore.", (), SECONDS[3:]),
@@ -146,14 +145,12 @@ class Numbers:
 class Endpoint:
     """``/metrics``, ``/livez`` and ``/readyz`` on one port, in a thread of its own.
 
-    ready: why this worker is not ready, or None. alive: likewise; a supervisor restarts what is not. Both are called in
-    the server's thread. Raises OSError where the port is taken.
+    ready: why this worker is not ready, or None; called in the server's thread. A worker that is not well ends by itself, so
+    that it answers is all that ``/livez`` says. Raises OSError where the port is taken.
     """
 
-    def __init__(
-        self, registry: CollectorRegistry, host: str, port: int, ready: Callable[[], str | None], alive: Callable[[], str | None]
-    ) -> None:
-        checks = {"/readyz": ready, "/livez": alive}
+    def __init__(self, registry: CollectorRegistry, host: str, port: int, ready: Callable[[], str | None]) -> None:
+        checks: dict[str, Callable[[], str | None]] = {"/readyz": ready, "/livez": lambda: None}
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

@@ -77,9 +77,9 @@ def test_two_workers_in_one_process_do_not_share_numbers() -> None:
 
 @pytest.fixture
 def endpoint(registry: CollectorRegistry) -> Iterator[tuple[Endpoint, dict[str, str | None], Numbers]]:
-    trouble: dict[str, str | None] = {"ready": None, "alive": None}
+    trouble: dict[str, str | None] = {"ready": None}
     numbers = Numbers(registry)
-    endpoint = Endpoint(registry, "127.0.0.1", 0, lambda: trouble["ready"], lambda: trouble["alive"])
+    endpoint = Endpoint(registry, "127.0.0.1", 0, lambda: trouble["ready"])
     yield endpoint, trouble, numbers
     endpoint.close()
 
@@ -114,7 +114,7 @@ def test_readiness_says_what_is_missing(endpoint: tuple[Endpoint, dict[str, str 
 def test_a_port_that_is_taken_is_named(endpoint: tuple[Endpoint, dict[str, str | None], Numbers]) -> None:
     port = int(endpoint[0].address.rpartition(":")[2])
     with pytest.raises(OSError, match=f"metrics_port {port}"):
-        Endpoint(CollectorRegistry(), "127.0.0.1", port, lambda: None, lambda: None)
+        Endpoint(CollectorRegistry(), "127.0.0.1", port, lambda: None)
 
 
 def test_the_page_names_every_metric() -> None:

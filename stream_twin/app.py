@@ -1,0 +1,152 @@
+"""The one place that wires: settings, catalogue, ingest, lanes, learners and metrics into a worker on Kafka."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from stream_twin import signals
+from stream_twin.alerts.desk import Desk
+from stream_twin.clock import wall
+from stream_twin.events import Output
+from stream_twin.ingest import Ingest
+from stream_twin.kafka.broker import Broker
+from stream_twin.kafka.stages import Stages, WorkerSettings
+from stream_twin.kafka.worker import Worker, run
+from stream_twin.lane import Lane, UpdateFailed
+from stream_twin.learn import shipped
+from stream_twin.learn.cohort import CohortLearner
+from stream_twin.learn.recipe import recipe_of
+from stream_twin.serve.metrics import Endpoint
+from stream_twin.serve.observer import WorkerMetrics
+from stream_twin.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+
+def broker(settings: Settings) -> Broker:
+    """Raises OSError for a certificate that cannot be read."""
+    return Broker(settings.broker, settings.kafka_options.for_aiokafka(), settings.kafka_options.for_confluent())
+
+
+def worker_settings(settings: Settings) -> WorkerSettings:
+    return WorkerSettings(
+        broker=broker(settings),
+        prefix=settings.prefix,
+        group=settings.group,
+        partition_count=settings.partition_count,
+        clock=settings.clock,
+        commit_every_s=settings.commit_every_s,
+        checkpoint_every_s=settings.checkpoint_every_s,
+        session_timeout_s=settings.session_timeout_s,
+    )
+
+
+class Service:
+    """Everything of one worker process. Raises SettingsError for alert rules that do not exist or values they do not allow."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        try:
+            Desk(settings.lane.rules)
+        except ValueError as error:
+            raise SettingsError(f"lane.{error}") from None
+        self.catalogue = signals.load()
+        self.registry = CollectorRegistry()
+        self._lanes: WeakSet[Lane] = WeakSet()
+        self._learners: WeakValueDictionary[str, CohortLearner] = WeakValueDictionary()
+        self.metrics = WorkerMetrics(
+            self.registry, self.catalogue, version("stream-twin"), now=wall, twins=self._twins, learning=self._learning
+        )
+
+    def worker(self) -> Worker:
+        """To be called inside an event loop."""
+        return Worker(worker_settings(self.settings), self.stages(), observer=self.metrics)
+
+    def stages(self) -> Stages:
+        return Stages(
+            ingest=Ingest(self.catalogue, self.settings.bounds),
+            make_lane=self._make_lane,
+            lane_settings=self.settings.lane,
+            update_failed=UpdateFailed,
+            learners={cohort: _Maker(self._learners, cohort) for cohort in self.settings.cohort_names},
+        )
+
+    def serve_metrics(self) -> Endpoint:
+        """Raises OSError where the port is taken."""
+        settings = self.settings
+        return Endpoint(self.registry, settings.metrics_host, settings.metrics_port, ready=self.metrics.trouble)
+
+    def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> Lane:
+        lane = Lane.restore(number, self.catalogue, checkpoint, snapshots)
+        self._lanes.add(lane)
+        return lane
+
+    def _twins(self) -> int:
+        return sum(len(lane.patients) for lane in self._lanes)
+
+    def _learning(self) -> dict[str, dict[str, float]]:
+        return {cohort: learner.metrics() for cohort, learner in self._learners.items()}
+
+
+class _Maker:
+    """Makes a cohort's learner: where it was, or else from the shipped model, which it publishes before anything else."""
+
+    def __init__(self, known: WeakValueDictionary[str, CohortLearner], cohort: str) -> None:
+        self._known, self._cohort = known, cohort
+
+    def __call__(self, snapshot: bytes | None) -> "_Learner":
+        recipe = recipe_of(self._cohort)
+        first: list[Output] = []
+        if snapshot is not None:
+            learner = CohortLearner.restore(recipe, snapshot)
+        elif (model := shipped.load(self._cohort, recipe.setting)) is not None:
+            learner = model.learner()
+            learner.version = 1
+            first = [Output("models", self._cohort.encode(), msgspec.json.encode(learner.parameters(0.0)))]
+        else:
+            learner = CohortLearner(recipe)
+        self._known[self._cohort] = learner
+        return _Learner(learner, first)
+
+
+class _Learner:
+    def __init__(self, learner: CohortLearner, first: list[Output]) -> None:
+        self._learner, self._first = learner, first
+
+    def apply(self, records: Sequence[Any]) -> list[Output]:
+        first, self._first = self._first, []
+        return first + self._learner.apply(records)
+
+    def snapshot(self) -> bytes:
+        return self._learner.snapshot()
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker in this process until SIGTERM or SIGINT; its exit code."""
+    log_to_stderr(settings.log_level)
+    service = Service(settings)
+    endpoint = service.serve_metrics()
+    log.info("metrics at %s/metrics", endpoint.address)
+    try:
+        return run(service.worker)
+    finally:
+        endpoint.close()
+
+
+def log_to_stderr(level: str) -> None:
+    """Times are UTC. Libraries speak from warnings on; what they say below that is about their own insides."""
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))
+    logging.getLogger("stream_twin").setLevel(level.upper())

@@ -1,0 +1,131 @@
+"""What a worker does, put into numbers."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from stream_twin.events import Output
+from stream_twin.serve.metrics import Numbers
+from stream_twin.signals import Catalogue
+
+TIMED = ("twin.estimates", "alerts")
+"""Outputs that say when the source record that caused them was written."""
+
+
+class _Timed(msgspec.Struct):
+    arrived_at: float | None = None
+
+
+_timed = msgspec.json.Decoder(_Timed).decode
+
+
+class Applied(Protocol):
+    """What a lane gives back for a batch."""
+
+    @property
+    def outputs(self) -> Sequence[tuple[int, Output]]: ...
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]: ...
+    @property
+    def surprises(self) -> Iterable[tuple[Any, Any]]: ...
+
+
+class WorkerMetrics:
+    """Implements the observer of :mod:`stream_twin.kafka.stages`.
+
+    ``now``: seconds since 1970; ``twins``: how many are held; ``learning``: measures of the learners that run here, by cohort.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        catalogue: Catalogue,
+        version: str,
+        *,
+        now: Callable[[], float],
+        twins: Callable[[], int],
+        learning: Callable[[], Mapping[str, Mapping[str, float]]],
+    ) -> None:
+        self.numbers = Numbers(registry)
+        self.open_lanes = self.owned_lanes = 0
+        self._now, self._twins, self._learning = now, twins, learning
+        self._signals = list(catalogue.signals)
+        self._uncommitted: list[float] = []
+        self.numbers.set("build", 1, version)
+
+    def ingested(self, topic: str, records: int, counts: Mapping[tuple[str, str], int], oldest_s: float) -> None:
+        self.numbers.add("events_in", records, topic)
+        self.numbers.observe("source_wait_seconds", oldest_s)
+        for (what, which), count in counts.items():
+            if what == "rejected":
+                self.numbers.add("rejected", count, "ingest", which)
+            elif what == "absent":
+                self.numbers.add("absent", count, which)
+
+    def applied(self, records: int, applied: Applied, oldest_s: float) -> None:
+        self.numbers.add("events_in", records, "twin.inputs")
+        self.numbers.observe("log_wait_seconds", oldest_s)
+        for (what, which), count in applied.counts.items():
+            if what == "input":
+                self.numbers.add("inputs", count, which)
+            elif what == "sample":
+                self.numbers.add("series_samples", count, which)
+            elif what == "rejected":
+                self.numbers.add("rejected", count, "twin", which)
+            elif what == "alert":
+                self.numbers.add("alerts", count, *which.split("/"))
+            elif what == "drift":
+                self.numbers.add("drifts", count, which)
+            elif what == "assessment":
+                self.numbers.add("assessments_failed", count)
+        self._observe_innovations(applied.surprises)
+        for _, output in applied.outputs:
+            if output.topic in TIMED and (arrived_at := _timed(output.value).arrived_at) is not None:
+                self._uncommitted.append(arrived_at)
+
+    def _observe_innovations(self, surprises: Iterable[tuple[Any, Any]]) -> None:
+        parts = list(surprises)
+        if not parts:
+            return
+        indices, sizes = np.concatenate([index for index, _ in parts]), np.abs(np.concatenate([size for _, size in parts]))
+        for index in np.unique(indices):
+            of_signal = sizes[(indices == index) & np.isfinite(sizes)]
+            self.numbers.observe("innovation_sigmas", of_signal, self._signals[index])
+
+    def transaction(self, seconds: float, written: Mapping[str, int]) -> None:
+        self.numbers.observe("transaction_seconds", seconds)
+        self.numbers.observe("transaction_records", Counter(written).total())
+        for topic, count in written.items():
+            self.numbers.add("events_out", count, topic)
+        if self._uncommitted:
+            self.numbers.observe("end_to_end_seconds", self._now() - np.array(self._uncommitted))
+            self._uncommitted.clear()
+
+    def restored(self, seconds: float, patients: int) -> None:
+        self.numbers.add("restores", 1)
+        self.numbers.observe("restore_seconds", seconds)
+
+    def lanes(self, owned: int, open_: int) -> None:
+        self.owned_lanes, self.open_lanes = owned, open_
+        self.numbers.set("lanes", open_, "open")
+        self.numbers.set("lanes", owned - open_, "opening")
+        self.numbers.set("twins", self._twins())
+
+    def lag(self, topic: str, records: int) -> None:
+        self.numbers.set("lag_records", records, topic)
+
+    def complete_to(self, at: float) -> None:
+        self.numbers.set("complete_to_timestamp_seconds", at)
+        for cohort, measures in self._learning().items():
+            for measure, value in measures.items():
+                self.numbers.set("learner", value, cohort, measure)
+
+    def trouble(self) -> str | None:
+        """Why this worker is not ready, or None."""
+        if self.open_lanes < self.owned_lanes:
+            return f"{self.owned_lanes - self.open_lanes} of {self.owned_lanes} lanes are being opened"
+        return None if self.owned_lanes else "no lanes were assigned to this worker yet"
