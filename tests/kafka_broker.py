@@ -1,6 +1,6 @@
 """A real Apache Kafka of one node on loopback, from Maven's JARs, for tests, benchmarks and trying things out.
 
-    python tests/kafka_broker.py [--port 9092] [--dir DIR]     runs until Ctrl-C; prints the address
+python tests/kafka_broker.py [--port 9092] [--dir DIR]     runs until Ctrl-C; prints the address
 """
 
 import argparse
@@ -38,6 +38,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
 """
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from stream_twin import topics
 from stream_twin.kafka import state
+from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 from stream_twin.kafka.failures import ExitCode, Fatal
 from stream_twin.kafka.outbox import Outbox, Transactions
-from stream_twin.kafka.reader import TIMEOUT_S, list_offsets
-from stream_twin.kafka.stages import Broker, WorkerSettings
+from stream_twin.kafka.stages import WorkerSettings
 
 COMPARED = ("cleanup.policy", "retention.ms", "max.message.bytes", "segment.bytes", "segment.ms")
 """What :func:`check` insists on, besides whatever else the catalogue gives."""
@@ -45,17 +45,13 @@ class TopicState:
     records: int
 
 
-def client(broker: Broker) -> AdminClient:
-    return AdminClient({"bootstrap.servers": broker.address, **broker.confluent})
-
-
 def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> list[str]:
     """Make what is missing and set the configuration of what is there; names of the topics made.
 
     Raises:
         KafkaException: refused; nothing is ever deleted or given more partitions.
     """
-    admin, made = client(broker), []
+    admin, made = broker.admin, []
     wanted = [NewTopic(prefix + topic.name, lanes, replication, config=topic.kafka_config) for topic in topics.TOPICS]
     for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items():
         try:
@@ -70,23 +66,33 @@ def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> lis
             ResourceType.TOPIC,
             prefix + topic.name,
             incremental_configs=[
-                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in topic.kafka_config.items()
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in topic.kafka_config.items()
             ],
         )
         for topic in old
     ]
     for future in admin.incremental_alter_configs(changes).values() if changes else ():
         future.result()
-    _wait_for_leaders(admin, {prefix + topic.name for topic in topics.TOPICS})
+    _wait_until_usable(broker, [(prefix + topic.name, number) for topic in topics.TOPICS for number in range(lanes)])
     return made
 
 
-def _wait_for_leaders(admin: AdminClient, names: set[str]) -> None:
+def _wait_until_usable(broker: Broker, parts: list[Part]) -> None:
+    """A broker names leaders of new partitions a little before they lead."""
     for _ in range(100):
-        found = admin.list_topics(timeout=TIMEOUT_S).topics
-        if all(name in found and all(part.leader >= 0 for part in found[name].partitions.values()) for name in names):
+        try:
+            broker.admin.list_topics(timeout=TIMEOUT_S)
+            broker.end_offsets(parts)
             return
-        time.sleep(0.1)
+        except KafkaException as error:
+            if error.args[0].code() not in (
+                KafkaError.NOT_LEADER_FOR_PARTITION,
+                KafkaError.LEADER_NOT_AVAILABLE,
+                KafkaError.UNKNOWN_TOPIC_OR_PART,
+            ):
+                raise
+            time.sleep(0.1)
 
 
 def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
@@ -95,7 +101,7 @@ def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
     Raises:
         KafkaException: broker away.
     """
-    admin = client(broker)
+    admin = broker.admin
     found = admin.list_topics(timeout=TIMEOUT_S).topics
     options = f"--broker {broker.address}" + (f" --prefix {prefix}" if prefix else "") + f" --partition-count {lanes}"
     mend = f"stream-twin topics create {options}"
@@ -133,12 +139,12 @@ def demand(broker: Broker, prefix: str, lanes: int) -> None:
 
 def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list[TopicState]:
     """The catalogue's topics that exist, in its order."""
-    admin = client(broker)
+    admin = broker.admin
     found = admin.list_topics(timeout=TIMEOUT_S).topics
     names = set(only) if only is not None else None
     there = [topic for topic in topics.TOPICS if prefix + topic.name in found and (names is None or topic.name in names)]
     partitions = [(prefix + topic.name, number) for topic in there for number in found[prefix + topic.name].partitions]
-    first, end = list_offsets(admin, partitions, OffsetSpec.earliest()), list_offsets(admin, partitions, OffsetSpec.latest())
+    first, end = broker.first_offsets(partitions), broker.end_offsets(partitions)
     return [
         TopicState(
             name,
@@ -163,9 +169,8 @@ async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
         known = state.read(settings.broker, settings.prefix, lane).sources
         if known is None:
             return {}
-        admin = client(settings.broker)
         parts = [(settings.prefix + topic, lane) for topic in known.positions]
-        first, end = list_offsets(admin, parts, OffsetSpec.earliest()), list_offsets(admin, parts, OffsetSpec.latest())
+        first, end = settings.broker.first_offsets(parts), settings.broker.end_offsets(parts)
         positions, skipped = dict(known.positions), {}
         for topic, position in known.positions.items():
             part = settings.prefix + topic, lane

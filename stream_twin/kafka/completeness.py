@@ -3,13 +3,9 @@
 from collections import deque
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream_twin.clock import wall
-from stream_twin.kafka.reader import TIMEOUT_S, list_offsets
-from stream_twin.kafka.stages import Broker
-
-Part = tuple[str, int]
+from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 
 
 class Completeness:
@@ -20,8 +16,7 @@ class Completeness:
     """
 
     def __init__(self, broker: Broker, group: str, sources: list[Part]) -> None:
-        self._admin = AdminClient({"bootstrap.servers": broker.address, **broker.confluent})
-        self._group, self._sources = group, sources
+        self._broker, self._group, self._sources = broker, group, sources
         self._probes: deque[tuple[float, dict[Part, int]]] = deque(maxlen=60)
         self.complete_to = 0.0
         self.ends: dict[Part, int] = {}
@@ -29,12 +24,12 @@ class Completeness:
     def probe(self) -> None:
         """Blocks for a few milliseconds. Raises KafkaException with the broker away: nothing is known then."""
         at = wall()  # before the ends: what is sent while asking may be in or out
-        self.ends = list_offsets(self._admin, self._sources, OffsetSpec.latest())
+        self.ends = self._broker.end_offsets(self._sources)
         if len(self._probes) == self._probes.maxlen:
             self._probes.pop()  # the oldest is what everybody waits for
         self._probes.append((at, self.ends))
         wanted = [TopicPartition(topic, number) for topic, number in self._sources]
-        [future] = self._admin.list_consumer_group_offsets(
+        [future] = self._broker.admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(self._group, wanted)], request_timeout=TIMEOUT_S
         ).values()
         committed = {(tp.topic, tp.partition): tp.offset for tp in future.result(TIMEOUT_S + 1).topic_partitions}
@@ -42,7 +37,7 @@ class Completeness:
             self.complete_to, _ = self._probes.popleft()
 
 
-def members(admin: AdminClient, group: str) -> set[str]:
+def members(broker: Broker, group: str) -> set[str]:
     """Ids of the group's members, as its coordinator knows them. Raises KafkaException with the broker away."""
-    [future] = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S).values()
+    [future] = broker.admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S).values()
     return {member.member_id for member in future.result(TIMEOUT_S + 1).members}

@@ -3,7 +3,14 @@
 import asyncio
 from enum import IntEnum
 
-from aiokafka.errors import InvalidProducerEpoch, InvalidTxnState, KafkaConnectionError, KafkaError, ProducerFenced, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidTxnState,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 from confluent_kafka import KafkaError as LibrdkafkaError
 from confluent_kafka import KafkaException
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
 from stream_twin.clock import elapsed
-from stream_twin.kafka import reader, state
+from stream_twin.kafka import state
 from stream_twin.kafka.outbox import Outbox, Transactions
 from stream_twin.kafka.stages import Learner, WorkerSettings
 
@@ -47,7 +47,7 @@ class LearnerRunner:
             learner = self._make(known.learner if known else None)
             topic = settings.prefix + EXAMPLES
             parts = [TopicPartition(topic, number) for number in range(settings.partition_count)]
-            firsts, _ = await asyncio.to_thread(reader.offsets, settings.broker, [tuple(part) for part in parts])
+            firsts = await asyncio.to_thread(settings.broker.first_offsets, [(topic, part.partition) for part in parts])
             await consumer.start()
             consumer.assign(parts)
             for part in parts:

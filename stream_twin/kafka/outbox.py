@@ -10,8 +10,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream_twin import topics
 from stream_twin.events import Output
+from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.failures import ExitCode, Fatal
-from stream_twin.kafka.stages import Broker
 
 Headers = tuple[tuple[str, bytes], ...]
 _Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]

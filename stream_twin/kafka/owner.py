@@ -19,7 +19,7 @@ from aiokafka.partitioner import murmur2
 from stream_twin import topics
 from stream_twin.clock import elapsed, wall
 from stream_twin.events import Output, Tick
-from stream_twin.kafka import reader, state
+from stream_twin.kafka import state
 from stream_twin.kafka.failures import ExitCode, Fatal
 from stream_twin.kafka.intake import TICKS, Fences, Intake
 from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
@@ -36,8 +36,7 @@ OUTBOX_BYTES = 8 << 20
 SLICE_BYTES = 512 << 10
 """Snapshots of a checkpoint in one transaction."""
 LAST_SLICE_BYTES = 4 << 20
-GROUP_OFFSETS_EVERY_S = 1.0
-TICK_EVERY_S = 1.0
+GROUP_OFFSETS_EVERY_S = 0.95
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,7 +57,9 @@ class Host(Protocol):
     stages: Stages
     observer: Observer
     opening: asyncio.Semaphore
-    complete_to: float
+
+    @property
+    def complete_to(self) -> float: ...
 
     @property
     def reading(self) -> Reading: ...
@@ -160,9 +161,7 @@ class Owner:
                 await self._shut()
 
     async def _work(self) -> None:
-        tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._commits())]
-        if self._settings.clock == "wall":
-            tasks.append(asyncio.create_task(self._ticks()))
+        tasks = [asyncio.create_task(part) for part in (self._pump(), self._commits(), self._every_second())]
         try:
             await asyncio.wait([*tasks, self._broken], return_when=asyncio.FIRST_COMPLETED)
             for ended in (self._broken, *tasks):
@@ -224,6 +223,7 @@ class Owner:
         self._checkpointed = self._lane.position
         self._checkpoint_at = started + settings.checkpoint_every_s
         self._committed: dict[str, int] = {}
+        self._group_offsets: dict[str, int] = {}
         self._group_offsets_at = self._committed_at = 0.0
         self._wake, self._due, self._urgent, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wake.set()
@@ -238,7 +238,8 @@ class Owner:
 
     def _find(self) -> tuple[state.LaneState, dict[str, int], dict[str, int]]:
         broker, prefix = self._settings.broker, self._settings.prefix
-        firsts, ends = reader.offsets(broker, [(prefix + topic, self.number) for topic in (*self._reads, INPUTS)])
+        parts = [(prefix + topic, self.number) for topic in (*self._reads, INPUTS)]
+        firsts, ends = broker.first_offsets(parts), broker.end_offsets(parts)
         found = state.read(broker, prefix, self.number)
         return (
             found,
@@ -256,7 +257,8 @@ class Owner:
         )
         what = "were deleted" if position < first else "do not exist, the topic was made anew"
         raise Fatal(
-            ExitCode.GAP, f"{topic} holds offsets {first} to {end}, but the lane is at {position}: records it needs {what}; {mend}"
+            ExitCode.GAP,
+            f"{topic} holds offsets {first} to {end}, but the lane is at {position}: records it needs {what}; {mend}",
         )
 
     async def _read_on(self) -> None:
@@ -330,9 +332,7 @@ class Owner:
                 continue
             now = tick.at if tick else fences.last_at
             for topic in SOURCES:
-                if self._intake.first(topic) is not None and (
-                    records := self._intake.take(topic, budget, fences.limit(topic))
-                ):
+                if self._intake.first(topic) is not None and (records := self._intake.take(topic, budget, fences.limit(topic))):
                     self._ingest(topic, records, now)
                     budget -= len(records)
             if tick is None or not fences.reached():
@@ -371,14 +371,16 @@ class Owner:
         encoded = tuple((name, str(value).encode()) for name, value in headers.items())
         self._outbox.put_output(Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded), self.number)
 
-    async def _ticks(self) -> None:
-        await asyncio.sleep(TICK_EVERY_S * self.number / self._settings.partition_count)  # not all lanes at once
+    async def _every_second(self) -> None:
+        """A tick where the clock is the wall's, and what is left to commit, such as the group's offsets."""
+        await asyncio.sleep(self.number / self._settings.partition_count)  # not all lanes at once
         while True:
             if self._running.is_set():
-                tick = Tick(clock=wall(), complete_to=self._host.complete_to)
-                self._outbox.put(INPUTS, self.number, b"", _encode(tick))
+                if self._settings.clock == "wall":
+                    tick = Tick(clock=wall(), complete_to=self._host.complete_to)
+                    self._outbox.put(INPUTS, self.number, b"", _encode(tick))
                 self._due.set()
-            await asyncio.sleep(TICK_EVERY_S)
+            await asyncio.sleep(1)
 
     # ----------------------------------------------------------------------------------------------------- commit
 
@@ -425,7 +427,11 @@ class Owner:
         positions = self._intake.positions()
         del positions[INPUTS]
         broadcast = self._broadcast(positions)
-        if not outbox and not broadcast and positions == self._committed:
+        offsets = {**positions, INPUTS: self._intake.position(INPUTS)}
+        # For lag tools and for `complete_to`: two round trips that can wait.
+        if offsets == self._group_offsets or not (final or elapsed() >= self._group_offsets_at):
+            offsets = {}
+        if not outbox and not broadcast and not offsets and positions == self._committed:
             return None
         self._committed = positions
         record = state.Sources(
@@ -434,12 +440,9 @@ class Owner:
             emitted=max(self._emitted, self._lane.position),
         )
         outbox.put(state.TOPIC, self.number, state.SOURCES, state.encode(record))
-        offsets = {}
-        if final or elapsed() >= self._group_offsets_at:  # for lag tools and for `complete_to`: two round trips that can wait
-            self._group_offsets_at = elapsed() + GROUP_OFFSETS_EVERY_S - 0.05
-            positions = {**positions, INPUTS: self._intake.position(INPUTS)}
-            offsets = {self._tp(topic): offset for topic, offset in positions.items()}
-        return outbox, broadcast, offsets
+        if offsets:
+            self._group_offsets, self._group_offsets_at = offsets, elapsed() + GROUP_OFFSETS_EVERY_S
+        return outbox, broadcast, {self._tp(topic): offset for topic, offset in offsets.items()}
 
     def _broadcast(self, positions: dict[str, int]) -> Outbox:
         broadcast = Outbox()

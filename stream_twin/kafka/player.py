@@ -68,7 +68,8 @@ class Pacing:
     ``tick_s``: stream time between two ticks; None: what one wall second amounts to, at most 300 s. In a silence they grow
     apart by a tenth of its length, so that a gap of years does not cost a million ticks; a record ends that.
 
-    ``settle_s``: stream time that passes after the last record.
+    ``settle_s``: stream time that passes after the last record. ``ticks`` False: none are written, for a service whose clock is
+    the wall's.
 
     ``max_ahead_bytes``: wait while more than that of any partition has not been read. The embedded broker needs it, for it
     keeps about 5 MB of a partition and drops the rest, read or not.
@@ -77,6 +78,7 @@ class Pacing:
     speed: float | None = None
     tick_s: float | None = None
     settle_s: float = SETTLE_S
+    ticks: bool = True
     max_ahead_bytes: int | None = None
 
     @property
@@ -99,8 +101,7 @@ class Player:
         read_to: who reads, for ``max_ahead_bytes``; by default the consumer group ``stream-twin``.
 
     Raises:
-        Fatal: a topic is missing or has another number of partitions than the others.
-        KafkaException: no broker answers.
+        Fatal: no broker answers, a topic is missing or has another number of partitions than the others.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Player:
         on_progress: Callable[[Progress], None] | None = None,
         read_to: ReadTo | None = None,
     ) -> None:
+        self._address = broker.address
         self._prefix, self._pacing, self._on_progress = prefix, pacing or Pacing(), on_progress
         self._producer = Producer(
             {
@@ -137,7 +139,10 @@ class Player:
         self._began = self._reported = elapsed()
 
     def _count_partitions(self) -> int:
-        known = self._producer.list_topics(timeout=TIMEOUT_S).topics
+        try:
+            known = self._producer.list_topics(timeout=TIMEOUT_S).topics
+        except KafkaException as error:
+            raise Fatal(ExitCode.FAILED, f"no broker answers at {self._address}: {error.args[0].str()}") from None
         counts = {name: len(known[name].partitions) if name in known else 0 for name in self._names.values()}
         if missing := [name for name, count in counts.items() if count == 0]:
             raise Fatal(ExitCode.TOPICS, f"topics are missing: {', '.join(missing)}: make them with stream-twin topics create")
@@ -154,7 +159,7 @@ class Player:
         ``stream`` is in order of ``at``. May be called again with a stream that goes on from there.
 
         Raises:
-            KafkaException: a record was not delivered; what was sent before it stays.
+            Fatal: a record was not delivered; what was sent before it stays.
         """
         tick = last = math.nan
         for message in stream:
@@ -168,7 +173,7 @@ class Player:
             self._send(message)
             if self._sent & 0xFF == 0:
                 self._serve(last)
-        if not math.isnan(last):
+        if not math.isnan(last) and self._pacing.ticks:
             self._tick(self._tick_until(last + self._pacing.settle_s, tick, last))
         self._flush()
         return self._report(last)
@@ -206,6 +211,8 @@ class Player:
                 return
             except BufferError:
                 self._producer.poll(0.05)
+            except KafkaException as error:
+                raise _undelivered(error.args[0]) from None
 
     def _tick(self, at: float) -> None:
         self._pending.append((at, self._epoch))
@@ -218,15 +225,15 @@ class Player:
         while self._pending and self._pending[0][1].outstanding == 0:
             time, epoch = self._pending.popleft()
             if epoch.error is not None:
-                raise KafkaException(epoch.error)
+                raise _undelivered(epoch.error)
             for (name, part), end in epoch.ends.items():
                 if (topic := name[len(self._prefix) :]) in PLAYED:
                     self._behind[part][topic] = end
-            for part, behind in enumerate(self._behind):
+            for part, behind in enumerate(self._behind if self._pacing.ticks else ()):
                 self._epoch.outstanding += 1
                 tick = _encode(ClockTick(at=time, behind=behind))
                 self._produce(self._names[TICKS], tick, None, part, self._epoch.ticked)
-            self._ticks += 1
+            self._ticks += self._pacing.ticks
         if self._on_progress and elapsed() - self._reported >= REPORT_EVERY_S:
             self._report(at)
 
@@ -243,7 +250,7 @@ class Player:
         while self._pending or self._epoch.outstanding:
             self._serve(at, 0.05)
         if self._epoch.error is not None:
-            raise KafkaException(self._epoch.error)
+            raise _undelivered(self._epoch.error)
         self._producer.flush(TIMEOUT_S)
 
     def _report(self, at: float) -> Progress:
@@ -252,6 +259,10 @@ class Player:
         if self._on_progress:
             self._on_progress(progress)
         return progress
+
+
+def _undelivered(error: KafkaError) -> Fatal:
+    return Fatal(ExitCode.FAILED, f"a record was not delivered: {error.name()}: {error.str()}")
 
 
 class _Epoch:

@@ -3,14 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_twin.clock import elapsed
-from stream_twin.kafka.stages import Broker
+from stream_twin.kafka.broker import TIMEOUT_S, Broker
 
 Isolation = Literal["read_committed", "read_uncommitted"]
-TIMEOUT_S = 10.0
 
 
 class Record(NamedTuple):
@@ -43,14 +41,15 @@ def read(
     consumer = _consumer(broker, isolation)
     try:
         numbers = _partitions(consumer, topic, partitions)
-        firsts, ends = offsets(broker, [(topic, number) for number in numbers])
+        parts = [(topic, number) for number in numbers]
+        firsts, ends = broker.first_offsets(parts), broker.end_offsets(parts)
         missing = {number: ends[topic, number] for number in numbers if ends[topic, number] > firsts[topic, number]}
         begin = start or {}
         missing = {number: end for number, end in missing.items() if begin.get(number, 0) < end}
         consumer.assign([TopicPartition(topic, number, begin.get(number, OFFSET_BEGINNING)) for number in missing])
         heard = elapsed()
         while missing:
-            messages = consumer.consume(2000, timeout=0.2)
+            messages = _messages(consumer, 0.2)
             if messages:
                 heard = elapsed()
             elif elapsed() - heard > patience_s:
@@ -87,7 +86,7 @@ def tail(
         begin = OFFSET_BEGINNING if from_start else OFFSET_END
         consumer.assign([TopicPartition(topic, number, begin) for number in _partitions(consumer, topic, partitions)])
         while True:
-            messages = consumer.consume(500, timeout=idle_s)
+            messages = _messages(consumer, idle_s)
             if not messages:
                 yield None
             for message in messages:
@@ -99,24 +98,10 @@ def tail(
         consumer.close()
 
 
-def offsets(broker: Broker, partitions: Collection[tuple[str, int]]) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int]]:
-    """First offset and end of each partition, open transactions included."""
-    admin = AdminClient({"bootstrap.servers": broker.address, **broker.confluent})
-    return list_offsets(admin, partitions, OffsetSpec.earliest()), list_offsets(admin, partitions, OffsetSpec.latest())
-
-
-def list_offsets(admin: AdminClient, partitions: Collection[tuple[str, int]], which: OffsetSpec) -> dict[tuple[str, int], int]:
-    if not partitions:
-        return {}
-    wanted = {TopicPartition(topic, number): which for topic, number in partitions}
-    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_S)
-    return {(tp.topic, tp.partition): future.result(TIMEOUT_S + 1).offset for tp, future in futures.items()}
-
-
 def _consumer(broker: Broker, isolation: Isolation) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": broker.address,
+            **broker.librdkafka,
             "group.id": "stream-twin-reader",
             "isolation.level": isolation,
             "enable.auto.commit": False,
@@ -125,18 +110,21 @@ def _consumer(broker: Broker, isolation: Isolation) -> Consumer:
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": 10,
             "queued.max.messages.kbytes": 32 * 1024,
-            **broker.confluent,
         }
     )
 
 
+def _messages(consumer: Consumer, timeout_s: float) -> list[Any]:
+    """What is there, at least one if it comes in time: ``consume`` alone waits until it has as many as asked for."""
+    first = consumer.poll(timeout_s)
+    return [] if first is None else [first, *consumer.consume(2000, timeout=0)]
+
+
 def _partitions(consumer: Consumer, topic: str, partitions: Collection[int] | None) -> list[int]:
-    if partitions is not None:
-        return sorted(partitions)
-    metadata = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+    metadata = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]  # also, reading then starts at once
     if metadata.error is not None:
         raise KafkaException(metadata.error)
-    return sorted(metadata.partitions)
+    return sorted(metadata.partitions if partitions is None else partitions)
 
 
 def _record(message: Any) -> Record:

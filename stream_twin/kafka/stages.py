@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from stream_twin.events import Output
+from stream_twin.kafka.broker import Broker
 
 
 class Record(Protocol):
@@ -135,15 +136,6 @@ class Stages:
     lane_settings: Any = None
     update_failed: type[Exception] = UpdateFailed
     learners: Mapping[str, Callable[[bytes | None], Learner]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Broker:
-    """A cluster and how its clients authenticate: extra keyword arguments of aiokafka's clients, and librdkafka's settings."""
-
-    address: str
-    aiokafka: Mapping[str, Any] = field(default_factory=dict)
-    confluent: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

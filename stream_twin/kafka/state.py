@@ -8,8 +8,8 @@ from typing import TypeVar
 from msgspec import Struct, field, msgpack
 
 from stream_twin.kafka import reader
+from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.failures import ExitCode, Fatal
-from stream_twin.kafka.stages import Broker
 
 TOPIC = "twin.state"
 SNAPSHOT = b"p"
@@ -97,6 +97,7 @@ def _decode(lane: int, value: bytes, kind: type[_T]) -> _T:
     if record.schema != SCHEMA:
         raise Fatal(
             ExitCode.FAILED,
-            f"lane {lane}: its {kind.__name__} record has schema {record.schema}, this version reads {SCHEMA}; use the version that wrote it",
+            f"lane {lane}: its {kind.__name__} record has schema {record.schema}, this version reads {SCHEMA};"
+            " use the version that wrote it",
         )
     return record

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     records: list[Any]
 
 
-class LaneAssignor(AbstractPartitionAssignor):
+class LaneAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka is untyped here
     """Whole lanes: partition p of every topic goes to one worker, which keeps it when others come or go."""
 
     name, version = "lanes", 0
@@ -123,7 +123,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             request_timeout_ms=20_000,
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             rebalance_timeout_ms=int(settings.session_timeout_s * 1000),
-            heartbeat_interval_ms=1000,
+            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 6),
             retry_backoff_ms=50,
             **settings.broker.aiokafka,
         )
@@ -157,7 +157,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _adapt(self, fetcher: Any, had_data: bool) -> None:
         self._fetches += had_data
         if (elapsed := time.monotonic() - self._counted_since) >= 0.5:
-            busy = self._fetches / elapsed > (BUSY_FETCHES_PER_S if fetcher._fetch_min_bytes == IDLE_BYTES else BUSY_FETCHES_PER_S / 2)
+            busy = self._fetches / elapsed > (
+                BUSY_FETCHES_PER_S if fetcher._fetch_min_bytes == IDLE_BYTES else BUSY_FETCHES_PER_S / 2
+            )
             fetcher._fetch_min_bytes = BUSY_BYTES if busy else IDLE_BYTES
             fetcher._fetch_max_wait_ms = BUSY_WAIT_MS if busy else IDLE_WAIT_MS
             self._fetches, self._counted_since = 0, time.monotonic()
@@ -243,7 +245,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             yield (
                 TP(topic, partition),
                 ConsumerMessage(
-                    topic, partition, next(self._sequence), 0.0, 0, None, None, parts, None, 0, 0, TP(topic, partition), generation_id=generation
+                    topic,
+                    partition,
+                    next(self._sequence),
+                    0.0,
+                    0,
+                    None,
+                    None,
+                    parts,
+                    None,
+                    0,
+                    0,
+                    TP(topic, partition),
+                    generation_id=generation,
                 ),
             )
 

@@ -98,10 +98,10 @@ class Worker:
             log.exception("a lane failed", exc_info=error)
             self.fail(ExitCode.FAILED, f"{type(error).__name__}: {error}")
         log.warning("a lane's transactions stopped: %s: %s; waiting for the broker", type(error).__name__, error)
-        client, wait_s = admin.client(self.settings.broker), 0.2
+        wait_s = 0.2
         while True:
             try:
-                known = await asyncio.to_thread(members, client, self.settings.group)
+                known = await asyncio.to_thread(members, self.settings.broker, self.settings.group)
                 break
             except (KafkaException, TimeoutError) as away:
                 log.warning("no answer from %s: %s", self.settings.broker.address, away)

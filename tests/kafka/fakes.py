@@ -132,7 +132,11 @@ class FakeLane:
         return None if settings in (None, self.own.settings) else encode({"type": "configured", "settings": settings})
 
     def snapshot(self, key: bytes) -> bytes:
-        return msgspec.msgpack.encode(self.twins[key]) if not self.padding else msgspec.msgpack.encode([*msgspec.structs.astuple(self.twins[key]), self.padding])
+        return (
+            msgspec.msgpack.encode(self.twins[key])
+            if not self.padding
+            else msgspec.msgpack.encode([*msgspec.structs.astuple(self.twins[key]), self.padding])
+        )
 
     def changed(self) -> list[bytes]:
         changed, self.dirty = list(self.dirty), {}
@@ -179,7 +183,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     settings = WorkerSettings(
-        Broker(given.address), prefix=given.prefix, group=f"{given.prefix}twin", partition_count=given.lanes, **options.get("settings", {})
+        Broker(given.address),
+        prefix=given.prefix,
+        group=f"{given.prefix}twin",
+        partition_count=given.lanes,
+        **options.get("settings", {}),
     )
     sys.exit(worker.run(lambda: worker.Worker(settings, stages(options))))
 

@@ -1,0 +1,51 @@
+"""A cluster, and how its clients connect to it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+TIMEOUT_S = 10.0
+Part = tuple[str, int]
+"""Topic with prefix, and partition."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """``address``: HOST:PORT, several with commas. ``aiokafka``, ``confluent``: SASL and TLS for the clients of either library.
+
+    Methods raise KafkaException where the broker is away.
+    """
+
+    address: str
+    aiokafka: Mapping[str, Any] = field(default_factory=dict)
+    confluent: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def librdkafka(self) -> dict[str, Any]:
+        """Settings that every librdkafka client of this cluster has."""
+        return {"bootstrap.servers": self.address, "log_level": 3, **self.confluent}
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        client = AdminClient(self.librdkafka)
+        # Without knowing the leaders, its first question waits one to three seconds for them.
+        client.list_topics(timeout=TIMEOUT_S)
+        return client
+
+    def first_offsets(self, parts: Collection[Part]) -> dict[Part, int]:
+        return self._offsets(parts, OffsetSpec.earliest())
+
+    def end_offsets(self, parts: Collection[Part]) -> dict[Part, int]:
+        """Ends, open transactions included."""
+        return self._offsets(parts, OffsetSpec.latest())
+
+    def _offsets(self, parts: Collection[Part], which: OffsetSpec) -> dict[Part, int]:
+        if not parts:
+            return {}
+        wanted = {TopicPartition(topic, number): which for topic, number in parts}
+        futures = self.admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_S)
+        return {(tp.topic, tp.partition): future.result(TIMEOUT_S + 1).offset for tp, future in futures.items()}

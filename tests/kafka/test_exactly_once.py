@@ -1,0 +1,207 @@
+"""The protocol on a real broker, under faults: what :mod:`tests.kafka.oracle` demands must hold."""
+
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stream_twin.kafka import reader, state
+from stream_twin.kafka.failures import ExitCode
+from tests.kafka.rig import Rig
+
+pytestmark = pytest.mark.kafka
+MakeRig = Callable[..., Rig]
+OFTEN: dict[str, Any] = {"settings": {"checkpoint_every_s": 0.5}}
+
+
+def test_every_record_once_and_state_from_the_log(rig: MakeRig) -> None:
+    r = rig()
+    worker = r.worker()
+    r.feed(3000)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+@pytest.mark.parametrize("options", [{}, OFTEN], ids=["from the log", "from checkpoints"])
+def test_killed_at_any_moment(rig: MakeRig, options: dict[str, Any]) -> None:
+    r, chance = rig(), random.Random(7)
+    r.feed(2000)
+    for _ in range(4):
+        worker = r.worker(**options)
+        worker.await_log("lane 0 open")
+        r.feed(1500)
+        time.sleep(chance.uniform(0, 0.7))
+        worker.kill()
+    last = r.worker(**options)
+    r.await_done()
+    assert last.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_stops_within_five_seconds_and_hands_everything_over(rig: MakeRig) -> None:
+    r = rig()
+    worker = r.worker()
+    r.feed(2000)
+    r.await_done()
+    began = time.monotonic()
+    assert worker.stop() == ExitCode.STOPPED
+    assert time.monotonic() - began < 5
+    second = r.worker()
+    second.await_log("lane 2 open")
+    r.feed(10)
+    r.await_done()
+    for lane in range(r.lanes):
+        found = re.search(rf"lane {lane} open after .* s: (\d+) patients, twin.inputs from (\d+), emitted to (\d+)", second.log())
+        assert found is not None
+        patients, position, emitted = map(int, found.groups())
+        assert patients > 0
+        assert position == emitted  # nothing of the log is applied again
+    assert second.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_two_workers_share_and_take_over(rig: MakeRig) -> None:
+    r = rig(4)
+    first = r.worker(**OFTEN)
+    first.await_log("lane 3 open")
+    r.feed(1000)
+    second = r.worker(**OFTEN)
+    second.await_log(r"lanes \[\d, \d\]")
+    first.await_log(r"lanes \[\d, \d\], of these kept \[\d, \d\]")  # what it keeps is not opened again
+    r.feed(1000)
+    second.kill()
+    first.await_log(r"lanes \[0, 1, 2, 3\], of these kept \[\d, \d\]")
+    r.feed(1000)
+    r.await_done()
+    assert first.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_a_frozen_worker_is_locked_out_and_stops(rig: MakeRig) -> None:
+    r = rig(2)
+    frozen = r.worker(**OFTEN)
+    frozen.await_log("lane 1 open")
+    r.feed(500)
+    frozen.send(signal.SIGSTOP)
+    other = r.worker(**OFTEN)
+    r.feed(500)
+    other.await_log(r"lanes \[0, 1\]")
+    r.feed(500)
+    r.await_done()
+    frozen.send(signal.SIGCONT)
+    assert frozen.wait(15) == ExitCode.FENCED
+    r.feed(500)
+    r.await_done()
+    assert other.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_a_record_too_large_stops_the_worker_and_commits_nothing_of_it(rig: MakeRig) -> None:
+    r = rig(1)
+    worker = r.worker()
+    r.feed(200)
+    r.await_done()
+    r.send("wearable.observations", b"p000", b'"huge"')
+    r.flush()
+    assert worker.wait() == ExitCode.TOO_LARGE
+    assert "alerts, whose max.message.bytes is 2000000" in worker.log()
+    assert all(len(record.value or b"") < 1000 for record in reader.read(r.broker, r.prefix + "alerts"))
+    kept = state.read(r.broker, r.prefix, 0)
+    log = list(reader.read(r.broker, r.prefix + "twin.inputs"))
+    huge = next(record.offset for record in log if b"huge" in (record.value or b""))
+    assert kept.sources is not None
+    assert kept.sources.emitted <= huge
+
+
+def test_a_failing_update_becomes_a_dead_letter_and_the_lane_goes_on(rig: MakeRig) -> None:
+    r = rig(2)
+    worker = r.worker(**OFTEN)
+    r.feed(500)
+    for number in range(3):
+        r.send("wearable.observations", b"p%03d" % number, b'"poison"')
+    r.flush()
+    r.feed(500)
+    r.await_done()
+    worker.kill()
+    worker = r.worker(**OFTEN)
+    r.feed(100)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    dead = [record for record in reader.read(r.broker, r.prefix + "dead.letters") if ("reason", b"failed") in record.headers]
+    assert len(dead) == 3
+    assert r.problems() == []
+
+
+def test_a_source_keyed_otherwise_reaches_the_right_lanes(rig: MakeRig) -> None:
+    r = rig(3)
+    worker = r.worker(**OFTEN)
+    for number in range(900):
+        r.send("clinical.observations", b"p%03d" % (number % 40), b"%d" % number, partition=number % 40 % 3)
+    r.flush()
+    time.sleep(0.5)
+    worker.kill()
+    worker = r.worker(**OFTEN)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    log = list(reader.read(r.broker, r.prefix + "twin.inputs"))
+    lanes_of_key: dict[bytes | None, set[int]] = {}
+    for record in log:
+        if record.key:
+            lanes_of_key.setdefault(record.key, set()).add(record.partition)
+    assert all(len(lanes) == 1 for lanes in lanes_of_key.values())
+    assert r.problems() == []
+
+
+def test_a_broadcast_reaches_every_lane_once(rig: MakeRig) -> None:
+    r, chance = rig(3), random.Random(3)
+    for _ in range(3):
+        worker = r.worker(**OFTEN)
+        worker.await_log("lane 2 open")
+        for number in range(60):
+            r.send("environment.observations", b"place-%d" % (number % 7), b"%d" % number)
+            r.feed(10)
+        time.sleep(chance.uniform(0, 0.3))
+        worker.kill()
+    worker = r.worker(**OFTEN)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_the_learner_publishes_each_version_once_and_its_models_reach_every_lane(rig: MakeRig) -> None:
+    r = rig(2)
+    for _ in range(2):
+        worker = r.worker(learner=True, **OFTEN)
+        worker.await_log("learner of cohort cohort open")
+        r.feed(700)
+        time.sleep(1)
+        worker.kill()
+    worker = r.worker(learner=True, **OFTEN)
+    r.await_done()
+    time.sleep(2)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    versions = [record.value for record in reader.read(r.broker, r.prefix + "models")]
+    examples = sum(1 for _ in reader.read(r.broker, r.prefix + "learning.examples"))
+    assert versions == [b'{"version":%d}' % number for number in range(1, examples // 5 + 1)]
+    assert r.problems() == []
+
+
+def test_settings_that_differ_are_written_once(rig: MakeRig) -> None:
+    r = rig(2)
+    for settings in ("one", "one", "two"):
+        worker = r.worker(lane_settings=settings)
+        worker.await_log("lane 1 open")
+        r.feed(20)
+        r.await_done()
+        assert worker.stop() == ExitCode.STOPPED
+    written = [record for record in reader.read(r.broker, r.prefix + "twin.inputs") if b'"configured"' in (record.value or b"")]
+    assert sorted((record.partition, b"one" in (record.value or b"")) for record in written) == [
+        (0, False), (0, True), (1, False), (1, True),
+    ]  # fmt: skip
+    assert r.problems() == []
