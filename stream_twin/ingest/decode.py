@@ -11,8 +11,8 @@ from stream_twin.ingest.reasons import Rejection, shown
 T = TypeVar("T")
 
 WHITESPACE = b" \t\n\r"
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_NOT_FINITE = re.compile(rb"[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NOT_FINITE = re.compile(rb"(?<!\w)-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _GOT = re.compile(r"got `\w+`$")
 
