@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from stream_twin.alerts.desk import Desk
-from stream_twin.events import Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
+from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
-from stream_twin.lane.patient import Latest, Patient
+from stream_twin.lane.patient import Latest, Patient, seconds
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
@@ -92,24 +92,23 @@ class Assessor:
         belief = Belief(patient.id, at, own.clock, own.complete_to, profile, risk=state.risk, watched_since=state.watched_since)
         if profile.place is not None:
             belief.place = own.places.get(profile.place, {})
-        for name, device in state.devices.items():
-            worn = patient.assignment(name)
-            assigned = worn[-1] if worn else None
-            repeats, since = 0, 0.0
-            for latest in patient.latest.values():
-                if latest.device == name and latest.repeats > repeats:
-                    repeats, since = latest.repeats, latest.repeats_since
-            belief.devices[name] = DeviceBelief(
-                name,
-                device.kind if assigned is None else assigned.kind,  # type: ignore[arg-type]  # as it came
-                device.last_at,
-                None if assigned is None else assigned.every_s,
-                None if assigned is None else float(assigned.start),
-                None if assigned is None or assigned.end is None else float(assigned.end),
-                repeats,
-                since,
-            )
+        assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
+        for name in {**state.devices, **assigned}:
+            belief.devices[name] = self._device_belief(patient, name, assigned.get(name))
         return belief
+
+    def _device_belief(self, patient: Patient, name: str, assigned: AssignedDevice | None) -> DeviceBelief:
+        heard = patient.state.devices.get(name)
+        device = DeviceBelief(name, "streaming", 0.0)
+        if heard is not None:
+            device.kind, device.last_at = heard.kind, heard.last_at
+        if assigned is not None:
+            device.kind, device.every_s, device.start = assigned.kind, assigned.every_s, seconds(assigned.start)
+            device.end = None if assigned.end is None else seconds(assigned.end)
+        for latest in patient.latest.values():
+            if latest.device == name and latest.repeats > device.repeats:
+                device.repeats, device.repeats_since = latest.repeats, latest.repeats_since
+        return device
 
     def _signal_belief(self, track: Track, latest: Latest, row: tuple[float, ...]) -> SignalBelief:
         signal = self._signals[track.signal]

@@ -14,7 +14,7 @@ from stream_twin.events import AnyInput, FromSource, Output, Sample, SampleSerie
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
-from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient
+from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, seconds
 from stream_twin.signals import Signal
 from stream_twin.twin import scale
 from stream_twin.twin.tracks import Track, Tracks
@@ -170,7 +170,7 @@ class Intake:
         if not worn:
             self._hold(patient, offset, value)
             return False
-        if any(_seconds(a.start) <= at <= (inf if a.end is None else _seconds(a.end)) for a in worn):
+        if any(seconds(a.start) <= at <= (inf if a.end is None else seconds(a.end)) for a in worn):
             return True
         detail = f"device {sample.device} was not assigned to this patient at {at:.0f}: correct device.assignments and send again"
         self._reject(patient, sample, offset, "outside_assignment", detail)
@@ -219,7 +219,7 @@ class Intake:
         state, new = patient.state, entry.profile
         known = state.profile
         if (
-            known is not None and (new.version, _seconds(new.valid_from)) < (known.version, _seconds(known.valid_from))
+            known is not None and (new.version, seconds(new.valid_from)) < (known.version, seconds(known.valid_from))
         ) or new == known:
             self.fate(patient, "duplicate")
             return
@@ -240,7 +240,7 @@ class Intake:
         else:
             state.example_at, state.risk = inf, None
         if profile.state == "paused" and profile.paused_until is not None:
-            self._agenda.wake(patient, _seconds(profile.paused_until))
+            self._agenda.wake(patient, seconds(profile.paused_until))
 
     def _take_devices(self, patient: Patient, entry: events.DevicesSet, offset: int) -> None:
         state = patient.state
@@ -278,8 +278,8 @@ class Intake:
         self.fate(patient, "applied")
         profile = patient.state.profile
         if profile is not None and profile.cohort is not None:
-            occurred = _seconds(outcome.occurred_at)
-            known = occurred if outcome.issued_at is None else _seconds(outcome.issued_at)
+            occurred = seconds(outcome.occurred_at)
+            known = occurred if outcome.issued_at is None else seconds(outcome.issued_at)
             label = events.Label(
                 patient_id=patient.id, cohort=profile.cohort, kind=outcome.kind, occurred_at=occurred, known_at=known
             )
@@ -318,11 +318,6 @@ class Intake:
         )
         self.out.counts["rejected", reason] += 1
         self.out.put(offset, Output("dead.letters", key, bytes(entry.original), headers))
-
-
-def _seconds(instant: events.Instant) -> float:
-    assert not isinstance(instant, str), "ingest turns instants into seconds"
-    return instant
 
 
 _TAKERS: dict[type, Any] = {

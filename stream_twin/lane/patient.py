@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct, field
 
 from stream_twin.alerts.desk import AlertBook
-from stream_twin.events import AssignedDevice, DeviceAssignments, Profile, Risk
+from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.twin.tracks import SavedTrack, Track, Tracks
 
@@ -14,10 +14,16 @@ SCHEMA = 1
 EVENTS_KEPT = 64
 
 
+def seconds(instant: Instant) -> float:
+    """An instant of an input: ingest has turned it into seconds."""
+    assert not isinstance(instant, str)
+    return instant
+
+
 class Device(Struct, kw_only=True):
     """A device as its samples show it; instants in seconds."""
 
-    kind: str
+    kind: DeviceKind
     last_at: float
 
 
