@@ -3,9 +3,16 @@
 from stream_twin.ingest import reasons
 from stream_twin.ingest.reasons import Rejection, shown
 
+LONGEST = 128
+
 
 def check_identifier(identifier: str, field: str) -> None:
     """Refuse what two people would read as the same identifier: padding and characters that do not print."""
+    if not 0 < len(identifier) <= LONGEST:
+        raise Rejection(
+            reasons.IDENTIFIER,
+            f"{field} {shown(identifier)} has {len(identifier)} characters: between 1 and {LONGEST} are accepted",
+        )
     if not identifier.isprintable() or identifier[0] == " " or identifier[-1] == " ":
         raise Rejection(
             reasons.IDENTIFIER, f"{field} {shown(identifier)} has blanks around it or characters that do not print: remove them"

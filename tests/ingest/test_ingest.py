@@ -342,6 +342,8 @@ BAD: list[tuple[str, str, Any]] = [
     ("identifier", WEARABLE, Record(json.dumps(observation(patient_id="p\u200b1")).encode(), key="p\u200b1".encode())),
     ("identifier", WEARABLE, Record(json.dumps(observation(patient_id=" p-1")).encode(), key=b" p-1")),
     ("identifier", WEARABLE, observation(id="a\x00b")),
+    ("identifier", MODELS, Record(json.dumps({**MODEL, "cohort": ""}).encode(), key=b"")),
+    ("identifier", MODELS, Record(json.dumps({**MODEL, "cohort": "c" * 129}).encode(), key=b"c" * 129)),
     ("identifier", WEARABLE, observation(device_id="")),
     ("identifier", DEVICES, {"patient_id": "p-1", "devices": [{**DEVICE, "device_id": "w "}]}),
     ("key_mismatch", WEARABLE, Record(TEXT, key=b"p-2")),
