@@ -19,7 +19,7 @@ from stream_twin.ingest import Ingest
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.stages import Stages, WorkerSettings
 from stream_twin.kafka.worker import Worker, run
-from stream_twin.lane import Lane, UpdateFailed
+from stream_twin.lane import Applied, Lane, UpdateFailed
 from stream_twin.learn import shipped
 from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.recipe import recipe_of
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 def broker(settings: Settings) -> Broker:
     """Raises OSError for a certificate that cannot be read."""
-    return Broker(settings.broker, settings.kafka_options.for_aiokafka(), settings.kafka_options.for_confluent())
+    options = settings.kafka_options
+    return Broker(settings.broker, options.for_aiokafka(), options.for_confluent())
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:
@@ -83,16 +84,33 @@ class Service:
         settings = self.settings
         return Endpoint(self.registry, settings.metrics_host, settings.metrics_port, ready=self.metrics.trouble)
 
-    def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> Lane:
+    def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> "_TimedLane":
         lane = Lane.restore(number, self.catalogue, checkpoint, snapshots)
         self._lanes.add(lane)
-        return lane
+        return _TimedLane(lane, self.metrics)
 
     def _twins(self) -> int:
         return sum(len(lane.patients) for lane in self._lanes)
 
     def _learning(self) -> dict[str, dict[str, float]]:
         return {cohort: learner.metrics() for cohort, learner in self._learners.items()}
+
+
+class _TimedLane:
+    """A lane, and what it takes told to the metrics: only here is known that inputs say when their source was written."""
+
+    def __init__(self, lane: Lane, metrics: WorkerMetrics) -> None:
+        self._lane, self._metrics = lane, metrics
+        self.configuration, self.snapshot = lane.configuration, lane.snapshot
+        self.changed, self.checkpoint = lane.changed, lane.checkpoint
+
+    @property
+    def position(self) -> int:
+        return self._lane.position
+
+    def apply(self, records: Sequence[Any], careful: bool = False) -> Applied:
+        self._metrics.taken(record.value for record in records)
+        return self._lane.apply(records, careful=careful)
 
 
 class _Maker:

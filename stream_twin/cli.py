@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -40,17 +40,23 @@ def application() -> typer.Typer:
 def main() -> None:
     try:
         application()()
-    except OSError as error:
-        _fail(error, 1)
     except Exception as error:
         code = getattr(error, "exit_code", None)
-        if code is None:
-            raise  # ours, not the user's: the traceback is wanted
-        _fail(error, code)
+        if code is not None:
+            _fail(str(error), code)
+        if isinstance(error, OSError):  # also TimeoutError
+            _fail(str(error), 1)
+        from stream_twin.kafka.failures import is_away  # slow to import, and seldom needed
+
+        if is_away(error):
+            _fail(
+                f"the broker does not answer ({error}): is --broker right, and is it running? stream-twin doctor looks closer", 1
+            )
+        raise  # ours, not the user's: the traceback is wanted
 
 
-def _fail(error: Exception, code: int) -> None:
-    typer.echo(f"stream-twin: {error}", err=True)
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"stream-twin: {message}", err=True)
     sys.exit(code)
 
 

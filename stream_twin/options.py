@@ -51,7 +51,7 @@ def _parameter(name: str, kind: Any, option: Any, default: Any) -> inspect.Param
 
 
 def _option(name: str, field: FieldInfo) -> Any:
-    default = f" [default: {field.default}]" if field.default != "" else ""
+    default = f" Default: {field.default}." if field.default != "" else ""
     choices = "|".join(map(str, get_args(field.annotation)))
     metavar = choices or ("TEXT" if field.annotation is str else "NUMBER")
     return typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=f"{field.description}{default}", show_default=False)

@@ -29,10 +29,14 @@ OUTCOMES = ("applied", "duplicate", "late", "rejected", "failed", "held")
 class Record(Protocol):
     """A committed record; aiokafka's ``ConsumerRecord`` is one."""
 
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Iterable[tuple[str, bytes]]
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Iterable[tuple[str, bytes]]: ...
 
 
 class Row(NamedTuple):

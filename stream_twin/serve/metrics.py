@@ -58,7 +58,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "end_to_end_seconds",
         "histogram",
-        "From a source record's Kafka timestamp until the estimate or alert that it caused was committed.",
+        "From the oldest source record's Kafka timestamp in a batch until what the twins made of it was committed.",
         (),
         SECONDS,
     ),

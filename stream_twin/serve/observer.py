@@ -1,22 +1,20 @@
 """What a worker does, put into numbers."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from stream_twin.events import Output
 from stream_twin.serve.metrics import Numbers
 from stream_twin.signals import Catalogue
 
-TIMED = ("twin.estimates", "alerts")
-"""Outputs that say when the source record that caused them was written."""
-
 
 class _Timed(msgspec.Struct):
+    """Of an input: when its source record was written; ticks have none."""
+
     arrived_at: float | None = None
 
 
@@ -26,8 +24,6 @@ _timed = msgspec.json.Decoder(_Timed).decode
 class Applied(Protocol):
     """What a lane gives back for a batch."""
 
-    @property
-    def outputs(self) -> Sequence[tuple[int, Output]]: ...
     @property
     def counts(self) -> Mapping[tuple[str, str], int]: ...
     @property
@@ -83,9 +79,12 @@ class WorkerMetrics:
             elif what == "assessment":
                 self.numbers.add("assessments_failed", count)
         self._observe_innovations(applied.surprises)
-        for _, output in applied.outputs:
-            if output.topic in TIMED and (arrived_at := _timed(output.value).arrived_at) is not None:
-                self._uncommitted.append(arrived_at)
+
+    def taken(self, values: Iterable[bytes | None]) -> None:
+        """A lane took these records of ``twin.inputs``; the first that has a source stands for all of them."""
+        arrived_at = next((at for value in values if value and (at := _timed(value).arrived_at) is not None), None)
+        if arrived_at is not None:
+            self._uncommitted.append(arrived_at)
 
     def _observe_innovations(self, surprises: Iterable[tuple[Any, Any]]) -> None:
         parts = list(surprises)
