@@ -65,7 +65,7 @@ class Recording:
     just before ``now``: by the same for all people, or each person by their own where each has an own calendar. The first
     reading, for the newest record, also gives ``count``, ``first`` and ``last``: records, and the moments of sending.
 
-    Raises ValueError where nobody is recorded.
+    Raises FileNotFoundError where nobody is recorded.
     """
 
     def __init__(self, dataset: DataSet, path: Path, *, now: float | None = None, limit: int | None = None) -> None:
@@ -83,7 +83,7 @@ class Recording:
                 self.people.append(person)
                 spans.append((stagger, first, last))
         if not self.people:
-            raise ValueError(f"{path}: nobody is recorded here, nothing to play as {dataset.name}")
+            raise FileNotFoundError(f"{path}: nobody is recorded here, nothing to play as {dataset.name}")
         newest = max(last for _, _, last in spans)
         own = dataset.calendar == "own"
         weeks = [0.0 if now is None else math.floor((now - (last if own else newest)) / WEEK) * WEEK for _, _, last in spans]

@@ -49,7 +49,7 @@ def read(broker: Broker, prefix: str = "t.") -> dict[tuple[str, int], list[tuple
     consumer.assign([TopicPartition(topic, part, 0) for topic, part in parts])
     found: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {part: [] for part in parts}
     while any(len(found[part]) < ends[part] for part in parts):
-        for message in consumer.consume(1000, timeout=5):
+        for message in consumer.consume(1000, timeout=0.1):
             assert message.error() is None, message.error()
             records = found[message.topic(), message.partition()]
             assert message.offset() == len(records)
