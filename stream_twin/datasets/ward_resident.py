@@ -95,7 +95,7 @@ class Resident:
         """Enrolment and devices, a few seconds before the first sample."""
         at = self._start - 5.0
         self._outbox.put(at, PROFILES, self.person.id, self.person.profile(self._start - 7 * DAY))
-        self._outbox.put(at + 1.0, ASSIGNMENTS, self.person.id, self.person.assignments(self._start - 7 * DAY))
+        self._outbox.put(at + 1.0, ASSIGNMENTS, self.person.id, self.person.assignments(at))
         self._event(Encounter(id=self._id("encounter"), patient_id=self.person.id, at=self._start, kind="home"), at + 2.0)
 
     def fall_ill(self, illness: Illness) -> None:

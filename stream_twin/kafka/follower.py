@@ -3,18 +3,12 @@
 from collections.abc import Collection
 from typing import Any
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_twin.kafka.broker import TIMEOUT_S, Broker
 from stream_twin.kafka.reader import Isolation, Record
 
 BATCH = 2000
-
-
-def lane_of(key: bytes, lanes: int) -> int:
-    """The partition of a key, by the rule of every topic: murmur2 as Kafka's own clients use it."""
-    return int(murmur2(key) & 0x7FFFFFFF) % lanes
 
 
 class Follower:
@@ -24,7 +18,9 @@ class Follower:
         KafkaException: a topic is missing, the broker is away, or records were dropped before they were read.
     """
 
-    def __init__(self, broker: Broker, topics: Collection[str], prefix: str = "", isolation: Isolation = "read_committed") -> None:
+    def __init__(
+        self, broker: Broker, topics: Collection[str], prefix: str = "", isolation: Isolation = "read_committed"
+    ) -> None:
         self._prefix = len(prefix)
         self._consumer = Consumer(
             {

@@ -127,8 +127,8 @@ class WardView:
         )
 
     def _header(self, width: int, figures: Figures) -> RenderableType:
-        moment = "waiting for the first minute" if figures.clock is None else f"{_time(figures.clock):%a %d %b  %H:%M:%S} UTC"
-        left = Text.assemble((" Stream Twin ", "bold #ffffff on #005f87"), "  ", (moment, "bold"))
+        clock = "waiting for the first minute" if figures.clock is None else f"{moment(figures.clock):%a %d %b  %H:%M:%S} UTC"
+        left = Text.assemble((" Stream Twin ", "bold #ffffff on #005f87"), "  ", (clock, "bold"))
         if figures.speed:
             left.append(f"  ×{figures.speed:g}", style=QUIET)
         right = Text()
@@ -164,8 +164,8 @@ class WardView:
         cells = [Text.assemble(mark, " ", (row.estimate.patient_id, "bold" if worst else ""))]
         cells += [_cell(row, column, int(share * (12 + 3 * column.decimals)) - 1, clock) for column in columns]
         newest = max((signal.last_at for signal in row.estimate.signals.values()), default=clock)
-        age = max(0.0, clock - newest)
-        cells.append(Text(_age(age), style=COLOURS["low"] if age > STALE_S else QUIET))
+        silent_s = max(0.0, clock - newest)
+        cells.append(Text(age(silent_s), style=COLOURS["low"] if silent_s > STALE_S else QUIET))
         if wide:
             risk = row.estimate.risk
             cells.append(Text(f"{risk.probability:.0%}" if risk else "·", style="" if risk else FAINT))
@@ -190,7 +190,7 @@ class WardView:
             wrapped = said.wrap(Console(width=width), room)[: max(1, min(left, 1 if over else 2))]
             left -= len(wrapped)
             table.add_row(
-                Text(f"{_time(change.at):%H:%M}", style=QUIET),
+                Text(f"{moment(change.at):%H:%M}", style=QUIET),
                 Text("✓" if over else MARKS[change.priority], style=GOOD if over else colour),
                 Text(change.patient_id, style="" if over else "bold"),
                 Text(SHORT.get(change.state, change.state), style=colour),
@@ -232,7 +232,7 @@ def _cell(row: _Row, column: Column, width: int, clock: float) -> Text:
     text.append(value, style=FAINT if stale else f"bold {colour}".strip())
     text.append(f"{belief:<{6 + 2 * column.decimals}} ", style=FAINT if stale else QUIET)
     if stale:
-        text.append(_age(clock - signal.last_at), style=COLOURS["low"])
+        text.append(age(clock - signal.last_at), style=COLOURS["low"])
     else:
         levels = [level for _, level in row.trends[column.signal]]
         text.append(_spark(levels, min(16, width - text.cell_len), half), style=colour or "#44697f")
@@ -255,14 +255,14 @@ def _rate_line(figures: Figures) -> Text:
 def alert_line(change: AlertChange) -> str:
     """One line for a log: when, how grave, who, what, why."""
     step = f"  ->  {change.next_step}" if change.next_step and change.state in {"raised", "escalated"} else ""
-    when = f"{_time(change.at):%H:%M:%S}"
+    when = f"{moment(change.at):%H:%M:%S}"
     what = f"{when}  {change.state:<12} {change.priority:<6} {change.patient_id}  {change.rule} {change.subject}"
     return f"{what}: {change.reason}{step}"
 
 
 def figures_line(view: WardView, figures: Figures) -> str:
     """One line for a log: how the run is going."""
-    clock = "--:--:--" if figures.clock is None else f"{_time(figures.clock):%H:%M:%S}"
+    clock = "--:--:--" if figures.clock is None else f"{moment(figures.clock):%H:%M:%S}"
     parts = (
         clock,
         f"{figures.events_per_s:,.0f} events/s",
@@ -311,7 +311,8 @@ def _spark(levels: list[float], room: int, half: float) -> str:
     return "".join(BARS[min(7, max(0, round(3.5 + 7 * (level - middle) / reach)))] for level in levels)
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """In the largest unit that still says something."""
     if seconds < 100:
         return f"{max(0.0, seconds):.0f}s"
     return f"{seconds / 60:.0f}m" if seconds < 6000 else f"{seconds / 3600:.0f}h"
@@ -322,7 +323,8 @@ def _short(subject: str) -> str:
     return names.get(subject, subject.replace("_", " "))
 
 
-def _time(at: float) -> datetime:
+def moment(at: float) -> datetime:
+    """UTC."""
     return datetime.fromtimestamp(at, UTC)
 
 

@@ -1,0 +1,85 @@
+"""``stream-twin show``: what the twin of one patient believes, from ``twin.state`` alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from stream_twin.events import AlertChange, AnyInput, Estimate, Sample, SampleSeries
+from stream_twin.options import BROKER, from_settings
+from stream_twin.settings import Settings
+
+if TYPE_CHECKING:
+    from stream_twin.kafka.broker import Broker
+    from stream_twin.serve.plots import History
+
+
+class UnknownPatient(LookupError):
+    exit_code = 1
+
+
+@from_settings(*BROKER)
+def show(
+    settings: Settings,
+    patient: Annotated[str, typer.Argument(help="The patient's id.")],
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the last hours: .png, .svg or .pdf.")] = None,
+    hours: Annotated[float, typer.Option(min=0.1, help="How many hours the picture shows.")] = 24.0,
+) -> None:
+    """Show what the twin of a patient believes now: levels, how sure, from when, and the open alerts with their reasons.
+
+    Ages are by the service's own clock: that of the recording, where one is played. The picture reads the patient's lane of
+    twin.inputs, twin.estimates and alerts from their start.
+    """
+    from stream_twin.app import broker as broker_of
+    from stream_twin.kafka import state
+    from stream_twin.kafka.placing import lane_of, lanes_of
+    from stream_twin.lane import Lane
+    from stream_twin.serve.patient_view import patient_view
+    from stream_twin.signals import load
+
+    broker, key, catalogue = broker_of(settings), patient.encode(), load()
+    lane_number = lane_of(key, lanes_of(broker, settings.prefix + state.TOPIC))
+    found = state.read(broker, settings.prefix, lane_number)
+    lane = Lane.restore(lane_number, catalogue, found.checkpoint, [(key, found.snapshots[key])] if key in found.snapshots else [])
+    belief = lane.belief(patient)
+    if belief is None:
+        raise UnknownPatient(
+            f"nothing is known of {patient!r}: no twin in {settings.prefix}{state.TOPIC} on {settings.broker}, "
+            f"where lane {lane_number} has {len(found.snapshots)} patients; a new one is there after the next checkpoint"
+        )
+    Console().print(patient_view(belief, lane.open_alerts(patient), catalogue))
+    if plot:
+        from stream_twin.serve.plots import plot_patient
+
+        history = _history(broker, settings.prefix, lane_number, key)
+        plot_patient(plot, catalogue, belief.profile, history, until=belief.at, hours=hours)
+        typer.echo(f"{plot}: the last {hours:g} hours")
+
+
+def _history(broker: "Broker", prefix: str, lane: int, key: bytes) -> "History":
+    from stream_twin.kafka.reader import read
+    from stream_twin.serve.plots import History
+
+    history = History()
+    for record in read(broker, f"{prefix}twin.inputs", [lane]):
+        if record.key != key:
+            continue
+        entry = msgspec.json.decode(record.value or b"", type=AnyInput)
+        if isinstance(entry, Sample) and entry.value is not None:
+            history.samples.setdefault(entry.signal, []).append((entry.at, entry.value))
+        elif isinstance(entry, SampleSeries):
+            pairs = zip(entry.at, entry.values, strict=True)
+            history.samples.setdefault(entry.signal, []).extend((at, value) for at, value in pairs if value is not None)
+    for record in read(broker, f"{prefix}twin.estimates", [lane]):
+        if record.key == key:
+            history.estimates.append(msgspec.json.decode(record.value or b"", type=Estimate))
+    for record in read(broker, f"{prefix}alerts", [lane]):
+        if record.key == key:
+            history.alerts.append(msgspec.json.decode(record.value or b"", type=AlertChange))
+    return history
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(show)

@@ -1,0 +1,80 @@
+"""One patient's twin as text: what is believed, how sure, from when, and which alerts are open."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream_twin.events import AlertChange, Profile
+from stream_twin.serve.ward_view import COLOURS, FAINT, MARKS, PRIORITIES, QUIET, age, moment
+from stream_twin.signals import Catalogue
+from stream_twin.twin.belief import Belief, SignalBelief
+
+FAR = 2.0
+"""A deviation of so many standard deviations is pointed out."""
+
+
+def patient_view(belief: Belief, alerts: Sequence[AlertChange], catalogue: Catalogue) -> RenderableType:
+    """``alerts``: those that are open."""
+    local = belief.local_time()
+    stood = f"{moment(belief.clock):%Y-%m-%d %H:%M:%S} UTC" + (f", {local:%H:%M} for the patient" if local else "")
+    head = Text.assemble((belief.patient_id, "bold"), "  ", (about(belief.profile), QUIET), "\n", (f"as of {stood}", QUIET))
+    table = Table(box=box.SIMPLE_HEAD, border_style=FAINT, header_style=QUIET, pad_edge=False, padding=(0, 2, 0, 0))
+    numbers = {"level", "usual", "last sample", "age"}
+    for heading in ("signal", "level", "90 %", "usual", "last sample", "age", "from"):
+        table.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
+    for name in catalogue.signals:
+        if name in belief.signals:
+            table.add_row(*_cells(belief.signals[name], belief.clock, alerts))
+    risk = Text("")
+    if belief.risk is not None:
+        reasons = ", ".join(f"{name} {weight:+.2f}" for name, weight in belief.risk.reasons.items())
+        text = f"risk {belief.risk.probability:.0%} ({belief.risk.cohort}, model {belief.risk.model_version}): {reasons}\n"
+        risk = Text(text, style=QUIET)
+    return Group(head, table, risk, *_alerts(alerts, belief.clock))
+
+
+def about(profile: Profile) -> str:
+    """Who this is, in a few words; what is not known is left out."""
+    who = [
+        f"{profile.age_years} years" if profile.age_years is not None else None,
+        profile.sex,
+        profile.place,
+        f"cohort {profile.cohort}" if profile.cohort else None,
+        profile.state if profile.state != "enrolled" else None,
+        *(f"{name} {label}" for name, label in profile.subgroups.items() if name != "sex"),
+    ]
+    return ", ".join(filter(None, who))
+
+
+def _cells(signal: SignalBelief, clock: float, alerts: Sequence[AlertChange]) -> list[Text]:
+    decimals, unit = signal.signal.decimals, signal.signal.unit
+    subject = [change for change in alerts if change.subject == signal.signal.name]
+    colour = COLOURS[min((change.priority for change in subject), key=PRIORITIES.__getitem__)] if subject else ""
+    usual = Text(f"{signal.baseline:.{decimals}f}", style=QUIET)
+    if abs(signal.deviation) >= FAR:
+        usual.append(f" {'▲' if signal.deviation > 0 else '▼'}{abs(signal.deviation):.1f} sd")
+    return [
+        Text(signal.signal.display, style=f"bold {colour}".strip() if subject else ""),
+        Text.assemble((f"{signal.level:.{decimals}f}", f"bold {colour}".strip()), " ", (unit, QUIET)),
+        Text(f"{signal.low:.{decimals}f} to {signal.high:.{decimals}f}"),
+        usual,
+        Text(f"{signal.last_value:.{decimals}f}"),
+        Text(age(clock - signal.last_at)),
+        Text(signal.device or "", style=QUIET),
+    ]
+
+
+def _alerts(alerts: Sequence[AlertChange], clock: float) -> list[Text]:
+    if not alerts:
+        return [Text("no open alerts", style=QUIET)]
+    lines = []
+    for change in sorted(alerts, key=lambda change: PRIORITIES[change.priority]):
+        line = Text.assemble((f"{MARKS[change.priority]} {change.priority}", f"bold {COLOURS[change.priority]}"))
+        line.append(f"  {change.state} {age(clock - change.at)} ago  {change.reason}")
+        if change.next_step:
+            line.append(f"\n    → {change.next_step}", style=QUIET)
+        lines.append(line)
+    return lines
