@@ -111,6 +111,7 @@ class Ward:
         self.clock = self.complete_to = first
         self.belief = Belief("p-1", first, first, first, timeline.profile, watched_since=first - timeline.watched_s)
         self.offset, self.late, self.changes = 0, False, list[AlertChange]()
+        self.repeats: dict[str, tuple[int, float]] = {}
 
     def run(self) -> list[AlertChange]:
         waiting = sorted(self.timeline.events, key=lambda event: event[0])
@@ -188,14 +189,12 @@ class Reading:
                 before, level=value, last_value=value, last_at=at, previous_value=before.last_value, device=name
             )
         if name:
-            device = ward.belief.devices[name]
             same = before is not None and before.last_value == value
-            ward.belief.devices[name] = replace(
-                device,
-                last_at=max(at, device.last_at),
-                repeats=device.repeats + 1 if same else 0,
-                repeats_since=device.repeats_since if same else at,
-            )
+            count, since = ward.repeats.get(self.signal, (0, at))
+            ward.repeats[self.signal] = (count + 1, since) if same else (0, at)
+            most, since = max(ward.repeats[each] for each, signal in signals.items() if signal.device == name)
+            device = ward.belief.devices[name]
+            ward.belief.devices[name] = replace(device, last_at=max(at, device.last_at), repeats=most, repeats_since=since)
         ward.late = self.late
         return True
 

@@ -49,15 +49,12 @@ class Frozen(Rule[FrozenParameters]):
             lasted = device.last_at - device.repeats_since
             if lasted < parameters.minimum_s or belief.at - device.last_at > parameters.max_age_s:
                 continue
-            stuck = [
-                signal
-                for signal in belief.signals.values()
-                if signal.device == name and signal.last_value == signal.previous_value and _varies(signal)
-            ]
-            if not stuck:
+            # Nobody says which signal it is that repeats, but it is one of these: the one that may best do so decides.
+            repeating = [s for s in belief.signals.values() if s.device == name and s.last_value == s.previous_value]
+            if not repeating:
                 continue
-            likeliest = max(stuck, key=lambda signal: _repeat(signal.signal, signal.last_value))
-            repeat = max(parameters.least_repeat, _repeat(likeliest.signal, likeliest.last_value))
+            likeliest = max(repeating, key=_repeat)
+            repeat = max(parameters.least_repeat, _repeat(likeliest))
             if (device.repeats - 1) * math.log(repeat) > math.log(parameters.chance):
                 continue
             shown = measured(likeliest.signal, likeliest.last_value)
@@ -83,15 +80,13 @@ class Frozen(Rule[FrozenParameters]):
         return verdicts
 
 
-def _varies(signal: SignalBelief) -> bool:
+def _repeat(signal: SignalBelief) -> float:
+    """Probability that the next value shown is the same; 1 for what may stand still."""
     lowest, highest = signal.signal.plausible
-    return signal.signal.scale not in ("behaviour", "environment") and lowest < signal.last_value < highest
-
-
-def _repeat(signal: Signal, value: float) -> float:
-    """Probability that the next value shown is the same."""
-    noise = _noise(signal, value)
-    return min(0.99, 10.0**-signal.decimals / (2 * math.sqrt(math.pi) * noise)) if noise > 0 else 0.99
+    noise = _noise(signal.signal, signal.last_value)
+    if signal.signal.scale in ("behaviour", "environment") or not lowest < signal.last_value < highest or noise <= 0:
+        return 1.0
+    return min(1.0, 10.0**-signal.signal.decimals / (2 * math.sqrt(math.pi) * noise))
 
 
 def _noise(signal: Signal, value: float) -> float:
