@@ -112,13 +112,13 @@ class WorkerMetrics:
         self.owned_lanes, self.open_lanes = owned, open_
         self.numbers.set("lanes", open_, "open")
         self.numbers.set("lanes", owned - open_, "opening")
-        self.numbers.set("twins", self._twins())
 
     def lag(self, topic: str, records: int) -> None:
         self.numbers.set("lag_records", records, topic)
 
     def complete_to(self, at: float) -> None:
         self.numbers.set("complete_to_timestamp_seconds", at)
+        self.numbers.set("twins", self._twins())
         for cohort, measures in self._learning().items():
             for measure, value in measures.items():
                 self.numbers.set("learner", value, cohort, measure)
