@@ -79,7 +79,7 @@ class Map(Struct, frozen=True, forbid_unknown_fields=True):
     profile: Person | None = None
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
     encoding: str = "utf-8-sig"
-    missing: list[str] = ["", "NA", "NaN", "nan", "null"]
+    missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
     """Cells that mean that nothing was measured."""
 
 

@@ -48,9 +48,7 @@ def test_whole(name: str) -> None:
     recording = Recording(DATASETS[name], path, now=NOW)
     judged = judge(recording)
     sent = judged.accepted.total() + judged.refused.total()
-    print(
-        f"{name}: {len(recording.people)} people, {sent} records, accepted {dict(judged.accepted)}, refused {dict(judged.refused)}"
-    )
+    print(f"{name}: {len(recording.people)} people, {sent} records: {dict(judged.accepted)}, refused {dict(judged.refused)}")
     assert sent == recording.count >= FEWEST[name]
     assert set(judged.refused) <= REASONS[name]
     assert judged.refused.total() < 0.005 * sent
