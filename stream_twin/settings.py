@@ -150,7 +150,8 @@ class KafkaOptions(BaseModel):
 
     def for_confluent(self) -> dict[str, Any]:
         """The same for librdkafka."""
-        options = {
+        options: dict[str, Any] = {
+            "log_level": 0,  # what fails is raised; librdkafka would repeat it 20 times a second
             "security.protocol": self.security_protocol,
             "sasl.mechanism": self.sasl_mechanism if "SASL" in self.security_protocol else None,
             "sasl.username": self.sasl_plain_username,
