@@ -141,3 +141,25 @@ class Ward:
         self._offset += 1
         for output in self._learner.apply([record]):
             self._model = RiskModel(msgspec.json.decode(output.value, type=ModelParameters))
+
+
+# -------------------------------------------------------------------------------------------------------------- t1d
+
+GLUCOSE = "glucose"
+LEAST_GAP_S = 240.0
+"""A reading sooner after the one before is a repetition, for which no forecast is made."""
+HORIZONS_S = (1800.0, 3600.0)
+LOW_MGDL = 70.0
+
+
+class Forecasts(NamedTuple):
+    """Made at one reading. ``time``: of the reading as the file writes it, on the wall clock.
+
+    ``horizons``: (minutes, mean, low, high) in mg/dL, 90 % between low and high. ``low_within_30``: probability of a value
+    below 70 mg/dL within 30 min.
+    """
+
+    person: str
+    time: str
+    horizons: list[tuple[int, float, float, float]]
+    low_within_30: float

@@ -30,9 +30,7 @@ LABORATORY = (
     "bun",
     "alkaline_phosphatase",
     "calcium",
-    "chloride",
     "creatinine",
-    "bilirubin_direct",
     "glucose_lab",
     "lactate",
     "magnesium",
@@ -46,8 +44,6 @@ LABORATORY = (
     "wbc",
     "fibrinogen",
     "platelets",
-    "hco3",
-    "base_excess",
 )
 
 
@@ -93,14 +89,12 @@ def standards(features: Iterable[str]) -> tuple[dict[str, float], dict[str, floa
 def vital_sign_terms() -> list[str]:
     levels = [f"{name}.level" for name in VITAL_SIGNS]
     unstable = [f"{name}.instability" for name in VITAL_SIGNS]
-    return spelled([*levels, "age"], [*unstable, "sex", "shock_index", "pulse_pressure"], [*levels, "age"])
+    return spelled([*levels, *unstable, "age"], ["sex", "shock_index", "pulse_pressure"], [*levels, "age"])
 
 
 def laboratory_terms() -> list[str]:
-    terms = vital_sign_terms()
-    for name in LABORATORY:
-        terms += [f"{name}.level", f"{name}.level>0.5", f"{name}.level<-0.5", f"{name}.instability"]
-    return terms
+    """Levels only: how much a laboratory value jumps is known of those whose tests are repeated."""
+    return [*vital_sign_terms(), *spelled([f"{name}.level" for name in LABORATORY], [], [])]
 
 
 _HOME = [

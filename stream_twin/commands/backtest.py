@@ -1,0 +1,117 @@
+"""``stream-twin backtest``: recorded people through the same pipeline as live, without Kafka, into files that can be judged."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from rich.progress import track
+
+from stream_twin import backtest as player
+from stream_twin import signals
+from stream_twin.datasets import sepsis2019, t1d
+from stream_twin.learn import shipped
+from stream_twin.learn.cohort import CohortLearner
+from stream_twin.learn.recipe import recipe_of
+
+Jobs = Annotated[int, typer.Option(min=1, max=64, help="Processes. Changes the speed, never a byte of what is written.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many people.")]
+_T = TypeVar("_T")
+_P = TypeVar("_P")
+
+
+def backtest(
+    dataset: Annotated[Literal["t1d", "sepsis2019"], typer.Argument(help="Which recordings.")],
+    path: Annotated[Path, typer.Argument(help="Their directory, as published.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Directory for preds.csv and alerts.csv, or scores.csv.")],
+    jobs: Jobs = 1,
+    limit: Limit = None,
+    setting: Annotated[
+        str, typer.Option(help="sepsis2019: what the model may look at: vital_signs, laboratory.")
+    ] = "vital_signs",
+    model: Annotated[Path | None, typer.Option(help="sepsis2019: a file of fit-risk instead of the shipped model.")] = None,
+    cold: Annotated[bool, typer.Option("--cold", help="sepsis2019: start from no model.")] = False,
+    in_sample: Annotated[
+        bool, typer.Option("--in-sample", help="sepsis2019: use the whole model, also on those on whom it was fitted.")
+    ] = False,
+) -> None:
+    """Back-test on recordings; every row uses only what was known at its time."""
+    out.mkdir(parents=True, exist_ok=True)
+    if dataset == "sepsis2019":
+        _sepsis2019(path, out, jobs, limit, setting, model, cold=cold, in_sample=in_sample)
+    else:
+        _t1d(path, out, jobs, limit)
+
+
+# ------------------------------------------------------------------------------------------------------- sepsis2019
+
+
+def _sepsis2019(
+    path: Path, out: Path, jobs: int, limit: int | None, setting: str, model: Path | None, *, cold: bool, in_sample: bool
+) -> None:
+    people = sepsis2019.people(path)[:limit]
+    fitted = None if cold else shipped.load(sepsis2019.COHORT, setting, model)
+    if fitted is None and not cold:
+        raise typer.BadParameter(f"no model of setting {setting} is shipped: choose vital_signs or laboratory, or use --cold")
+    wards: dict[int | None, player.Ward] = {}
+    with (out / "scores.csv").open("w", newline="") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        write(["patient", "hour", "score"])
+        for stay in played(path, people, jobs, "stays"):
+            fold = None if fitted is None else fitted.fold_of(stay.person, in_sample=in_sample)
+            if fold not in wards:
+                learner = CohortLearner(recipe_of(sepsis2019.COHORT, setting)) if fitted is None else fitted.learner(fold)
+                wards[fold] = player.Ward(learner, cold=cold)
+            for score in wards[fold].play(stay):
+                write([score.person, f"{score.hour:g}", f"{score.probability:.6g}"])
+    started = "no model" if fitted is None else f"model {fitted.cohort} {fitted.setting} of {fitted.date or 'no date'}"
+    folds = sorted(fold + 1 for fold in wards if fold is not None)
+    typer.echo(f"{out / 'scores.csv'}: {len(people)} stays, from {started}" + (f", folds {folds}" if folds else ""))
+
+
+def played(path: Path, people: list[str], jobs: int, what: str) -> Iterator[player.Stay]:
+    """Stays in the order of ``people``, their twins in ``jobs`` processes."""
+    parts = [people[first : first + player.TOGETHER] for first in range(0, len(people), player.TOGETHER)]
+    for part in track(in_parallel(partial(_stays, path), parts, jobs), f"{what} of {len(people)}", total=len(parts)):
+        yield from part
+
+
+def _stays(path: Path, people: list[str]) -> list[player.Stay]:
+    return player.stays(signals.load(), path, people)
+
+
+def in_parallel(work: Any, parts: Iterable[_P], jobs: int) -> Iterator[Any]:
+    """Results in the order of ``parts``; one job runs here."""
+    if jobs == 1:
+        yield from map(work, parts)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(work, parts)
+
+
+# -------------------------------------------------------------------------------------------------------------- t1d
+
+
+def _t1d(path: Path, out: Path, jobs: int, limit: int | None) -> None:
+    people = t1d.people(path)[:limit]
+    with (out / "preds.csv").open("w", newline="") as preds, (out / "alerts.csv").open("w", newline="") as alerts:
+        write_pred, write_alert = (csv.writer(file, lineterminator="\n").writerow for file in (preds, alerts))
+        write_pred(["subject", "time", "horizon_min", "pred_mgdl", "lo90", "hi90"])
+        write_alert(["subject", "time", "score"])
+        for forecasts in track(in_parallel(partial(_person, path), people, jobs), "people", total=len(people)):
+            for row in forecasts:
+                for horizon, mean, low, high in row.horizons:
+                    write_pred([row.person, row.time, horizon, f"{mean:.2f}", f"{low:.2f}", f"{high:.2f}"])
+                write_alert([row.person, row.time, f"{row.low_within_30:.5f}"])
+    typer.echo(f"{out / 'preds.csv'}, {out / 'alerts.csv'}: {len(people)} people")
+
+
+def _person(path: Path, person: str) -> Any:
+    return player.glucose(signals.load(), path, person)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("backtest")(backtest)
