@@ -80,22 +80,16 @@ class Summary:
     dead_letters: dict[str, int]
     audit: list[Row] = field(default_factory=list)
 
-    def as_text(self) -> str:
-        """The accounting, for people."""
+    def headline(self) -> str:
         when = "no alert" if self.first_alert_s is None else f"the first after {self.first_alert_s:.0f} s"
-        lines = [
-            "",
+        return (
             f"{self.events_in:,} events of {self.ward_hours:.1f} hours in {self.seconds:.0f} s ({self.events_per_s:,.0f}/s), "
-            f"{self.estimates:,} estimates, {self.alerts_raised} alerts raised ({when})",
-            "",
-        ]
-        width = max(len(row.name) for row in self.audit)
-        for row in self.audit:
-            mark = {True: "ok", False: "WRONG", None: ""}[row.ok]
-            lines.append(f"  {row.name:<{width}}  {row.counted:>10,}  {mark}{'  ' + row.note if row.note else ''}".rstrip())
-            lines += [f"      {offender}" for offender in row.offenders]
-        verdict = "nothing lost, nothing twice" if self.audit_ok else "the accounting does not add up"
-        return "\n".join([*lines, "", f"{verdict}; guarantee of this broker: {self.guarantee}"])
+            f"{self.estimates:,} estimates, {self.alerts_raised} alerts raised ({when})"
+        )
+
+    def verdict(self) -> str:
+        proven = "nothing lost, nothing twice" if self.audit_ok else "the accounting does not add up"
+        return f"{proven}; guarantee of this broker: {self.guarantee}"
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "audit": [row._asdict() for row in self.audit]}

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from stream_twin.commands.audit import as_table
+
 if TYPE_CHECKING:
     from stream_twin.demo import Demo, Summary
 
@@ -46,9 +48,9 @@ def demo(
             _log(run)
         else:
             _live(run, console)
-        result = run.finish()
         if picture:
             _draw(run, picture)
+        result = run.finish()
     _tell(result, console)
     if summary:
         summary.write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -102,4 +104,6 @@ def _draw(run: "Demo", picture: Path) -> None:
 
 
 def _tell(result: "Summary", console: Console) -> None:
-    console.print(result.as_text(), highlight=False, soft_wrap=True)
+    console.print(result.headline(), highlight=False, soft_wrap=True)
+    console.print(as_table(result.audit))
+    console.print(result.verdict(), highlight=False, soft_wrap=True)

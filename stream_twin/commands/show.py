@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stream_twin.serve.plots import History
 
 
+LOG_WIDTH = 120
+
+
 class UnknownPatient(LookupError):
     exit_code = 1
 
@@ -49,12 +52,18 @@ def show(
             f"nothing is known of {patient!r}: no twin in {settings.prefix}{state.TOPIC} on {settings.broker}, "
             f"where lane {lane_number} has {len(found.snapshots)} patients; a new one is there after the next checkpoint"
         )
-    Console().print(patient_view(belief, lane.open_alerts(patient), catalogue))
+    console = Console()
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    console.print(patient_view(belief, lane.open_alerts(patient), catalogue, console.width))
     if plot:
         from stream_twin.serve.plots import plot_patient
 
         history = _history(broker, settings.prefix, lane_number, key)
-        plot_patient(plot, catalogue, belief.profile, history, until=belief.at, hours=hours)
+        try:
+            plot_patient(plot, catalogue, belief.profile, history, until=belief.at, hours=hours)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--plot") from None
         typer.echo(f"{plot}: the last {hours:g} hours")
 
 

@@ -206,7 +206,7 @@ class Body:
             self.stage = "awake"
             lively = 0.35 if hour >= 20 or hour < 7 else 1.0
             chance = draws.uniform()
-            if chance < 0.16 * lively:
+            if chance < 0.16 * lively and not self.moving:
                 self._intensity, minutes = draws.uniform(0.5, 0.85), draws.uniform(4.0, 22.0)
             elif chance < 0.5 * lively:
                 self._intensity, minutes = draws.uniform(0.15, 0.35), draws.uniform(2.0, 9.0)

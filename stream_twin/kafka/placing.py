@@ -1,9 +1,9 @@
 """Which lane a key belongs to."""
 
 from aiokafka.partitioner import murmur2
-from confluent_kafka import KafkaException
 
 from stream_twin.kafka.broker import TIMEOUT_S, Broker
+from stream_twin.kafka.failures import ExitCode, Fatal
 
 
 def lane_of(key: bytes, lanes: int) -> int:
@@ -15,9 +15,11 @@ def lanes_of(broker: Broker, topic: str) -> int:
     """How many partitions a topic has; ``topic`` with prefix.
 
     Raises:
-        KafkaException: broker away, or no such topic.
+        Fatal: no such topic.
+        KafkaException: broker away.
     """
     metadata = broker.admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     if metadata.error is not None:
-        raise KafkaException(metadata.error)
+        mend = "look at --prefix, or make it with stream-twin topics create"
+        raise Fatal(ExitCode.TOPICS, f"no topic {topic} on {broker.address}: {mend}")
     return len(metadata.partitions)

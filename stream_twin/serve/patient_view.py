@@ -16,18 +16,19 @@ FAR = 2.0
 """A deviation of so many standard deviations is pointed out."""
 
 
-def patient_view(belief: Belief, alerts: Sequence[AlertChange], catalogue: Catalogue) -> RenderableType:
-    """``alerts``: those that are open."""
+def patient_view(belief: Belief, alerts: Sequence[AlertChange], catalogue: Catalogue, width: int) -> RenderableType:
+    """``alerts``: those that are open. Below 100 columns it is not said from which device a sample came."""
     local = belief.local_time()
     stood = f"{moment(belief.clock):%Y-%m-%d %H:%M:%S} UTC" + (f", {local:%H:%M} for the patient" if local else "")
     head = Text.assemble((belief.patient_id, "bold"), "  ", (about(belief.profile), QUIET), "\n", (f"as of {stood}", QUIET))
-    table = Table(box=box.SIMPLE_HEAD, border_style=FAINT, header_style=QUIET, pad_edge=False, padding=(0, 2, 0, 0))
-    numbers = {"level", "usual", "last sample", "age"}
-    for heading in ("signal", "level", "90 %", "usual", "last sample", "age", "from"):
+    table = Table(box=box.SIMPLE_HEAD, border_style=FAINT, header_style=QUIET, pad_edge=False, padding=(0, 1, 0, 0))
+    headings = ("signal", "level", "90 %", "usual", "last", "age", "from")[: 7 if width >= 100 else 6]
+    numbers = {"level", "usual", "last", "age"}
+    for heading in headings:
         table.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
     for name in catalogue.signals:
         if name in belief.signals:
-            table.add_row(*_cells(belief.signals[name], belief.clock, alerts))
+            table.add_row(*_cells(belief.signals[name], belief.clock, alerts)[: len(headings)])
     risk = Text("")
     if belief.risk is not None:
         reasons = ", ".join(f"{name} {weight:+.2f}" for name, weight in belief.risk.reasons.items())
@@ -57,8 +58,8 @@ def _cells(signal: SignalBelief, clock: float, alerts: Sequence[AlertChange]) ->
     if abs(signal.deviation) >= FAR:
         usual.append(f" {'▲' if signal.deviation > 0 else '▼'}{abs(signal.deviation):.1f} sd")
     return [
-        Text(signal.signal.display, style=f"bold {colour}".strip() if subject else ""),
-        Text.assemble((f"{signal.level:.{decimals}f}", f"bold {colour}".strip()), " ", (unit, QUIET)),
+        Text.assemble((signal.signal.display.split(",")[0], colour), " ", (unit, QUIET)),
+        Text(f"{signal.level:.{decimals}f}", style=f"bold {colour}".strip()),
         Text(f"{signal.low:.{decimals}f} to {signal.high:.{decimals}f}"),
         usual,
         Text(f"{signal.last_value:.{decimals}f}"),

@@ -48,13 +48,14 @@ class History:
 def plot_patient(
     path: Path, catalogue: Catalogue, profile: Profile, history: History, *, until: float, hours: float = 24.0
 ) -> None:
-    """Draw the ``hours`` before ``until``; the format is that of the file's name.
+    """Draw the ``hours`` before ``until``, or what there is of them; the format is that of the file's name.
 
     Raises:
         ValueError: nothing of this patient lies in that time, or matplotlib does not know the format.
     """
     since = until - hours * HOUR_S
     history = history.between(since, until)
+    since = max(since, min((rows[0][0] for rows in history.samples.values() if rows), default=since))
     names = _most_seen(catalogue, history)
     if not names:
         moment = datetime.fromtimestamp(until, UTC)
@@ -114,7 +115,11 @@ def _draw_signal(axis: Axes, signal: Signal, history: History) -> None:
 def _band(signal: Signal, estimate: Estimate) -> tuple[float, ...]:
     """90 % and 50 % interval around the level; the latter on the scale on which the belief is symmetric."""
     about = estimate.signals[signal.name]
-    if signal.transform == "log" and about.low > 0:
+    if signal.transform == "log_headroom":
+        room = [signal.ceiling + 1 - value for value in (about.low, about.level, about.high)]
+        lower = signal.ceiling + 1 - room[1] * (room[0] / room[1]) ** QUARTILE
+        upper = signal.ceiling + 1 - room[1] * (room[2] / room[1]) ** QUARTILE
+    elif signal.transform == "log" and about.low > 0:
         lower = about.level * (about.low / about.level) ** QUARTILE
         upper = about.level * (about.high / about.level) ** QUARTILE
     else:
