@@ -152,3 +152,12 @@ def test_sent_to_a_broker(files: tuple[Path, Path], broker: str) -> None:
     found = [message for _ in range(50) if (message := consumer.poll(0.1)) is not None]
     assert sorted(message.key() for message in found) == [b"anna"] * 3 + [b"ben"] * 3
     assert len({message.partition() for message in found if message.key() == b"anna"}) == 1
+
+
+def test_the_example_of_the_manual(files: tuple[Path, Path]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "send.md").read_text()
+    table, mapping, console = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("csv", "yaml", "console"))
+    files[0].write_text(table)
+    files[1].write_text(mapping)
+    said = console.splitlines(keepends=True)[1:]
+    assert run(files[0], "--map", files[1], "--dry-run") == (1, "".join(said))
