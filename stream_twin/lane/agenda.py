@@ -13,6 +13,8 @@ class Agenda:
     def __init__(self) -> None:
         self.waiting: list[Due] = []
         self._timers: list[tuple[float, bytes]] = []
+        self._alarms: list[tuple[float, bytes]] = []
+        """By the lane's clock instead: ends of snoozes and pauses."""
 
     def await_(self, patient: Patient, offset: int, arrived_at: float | None = None) -> None:
         """Have the patient assessed, because of the record at ``offset``, which arrived at ``arrived_at`` if it is a sample."""
@@ -31,25 +33,36 @@ class Agenda:
             patient.state.wake_at = at
             self.schedule(patient)
 
+    def plan(self, patient: Patient) -> None:
+        """After an assessment or a command: enter when rules and model want to look again."""
+        self.wake(patient, patient.next_look())
+        self._set_alarm(patient)
+
     def schedule(self, patient: Patient) -> None:
-        """Enter the time that the patient's state names; for one that was restored."""
+        """Enter the times that the patient's state names."""
         if patient.state.wake_at < inf:
             heapq.heappush(self._timers, (patient.state.wake_at, patient.key))
+        self._set_alarm(patient)
 
-    def due(self, complete_to: float, patients: dict[bytes, Patient], offset: int) -> list[Patient]:
+    def _set_alarm(self, patient: Patient) -> None:
+        clock_at = patient.state.book.clock_at
+        if clock_at != patient.alarm_at:
+            patient.alarm_at = clock_at
+            if clock_at is not None:
+                heapq.heappush(self._alarms, (clock_at, patient.key))
+
+    def due(self, clock: float, complete_to: float, patients: dict[bytes, Patient], offset: int) -> list[Patient]:
         """Take out who is to be woken by the tick at ``offset``. Whose state covers that tick keeps their time."""
-        due, covered = dict[bytes, Patient](), []
-        while self._timers and self._timers[0][0] <= complete_to:
-            at, key = heapq.heappop(self._timers)
-            patient = patients.get(key)
-            if patient is None or at != patient.state.wake_at:
-                continue
-            if offset <= patient.covered:
-                covered.append(patient)
-            else:
-                due[key] = patient
-        for patient in covered:
+        due, covered = dict[bytes, Patient](), dict[bytes, Patient]()
+        for heap, now in ((self._timers, complete_to), (self._alarms, clock)):
+            while heap and heap[0][0] <= now:
+                at, key = heapq.heappop(heap)
+                patient = patients.get(key)
+                if patient is not None and at == (patient.state.wake_at if heap is self._timers else patient.alarm_at):
+                    (covered if offset <= patient.covered else due)[key] = patient
+        for patient in covered.values():
+            patient.alarm_at = None
             self.schedule(patient)
         for patient in due.values():
-            patient.state.wake_at = inf
+            patient.state.wake_at, patient.alarm_at = inf, None
         return list(due.values())

@@ -1,7 +1,7 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
-from math import inf, isnan
+from math import hypot, inf, isnan
 from typing import Protocol
 
 import msgspec
@@ -48,6 +48,9 @@ class Assessor:
 
     def assess(self, due: Sequence[Due], own: Own, out: Applied, *, at_tick: bool) -> None:
         """Assess patients whose samples are all filtered. Risk is scored at ticks only, when all of an hour's data are in."""
+        for patient, _, _ in due:
+            if patient.state.watched_since == -inf:  # its first input came before the lane's first tick
+                patient.state.watched_since = own.clock
         beliefs = self.beliefs([patient for patient, _, _ in due], own)
         for (patient, offset, arrived_at), belief in zip(due, beliefs, strict=True):
             state = patient.state
@@ -105,9 +108,6 @@ class Assessor:
         if assigned is not None:
             device.kind, device.every_s, device.start = assigned.kind, assigned.every_s, seconds(assigned.start)
             device.end = None if assigned.end is None else seconds(assigned.end)
-        for latest in patient.latest.values():
-            if latest.device == name and latest.repeats > device.repeats:
-                device.repeats, device.repeats_since = latest.repeats, latest.repeats_since
         return device
 
     def _signal_belief(self, track: Track, latest: Latest, row: tuple[float, ...]) -> SignalBelief:
@@ -132,7 +132,8 @@ class Assessor:
             working_mean=level,
             working_sd=level_sd,
             device=latest.device,
-            previous_value=latest.previous,
+            repeats=latest.repeats,
+            repeats_since=latest.repeats_since,
             period_s=latest.period_s,
             surprises=track.z,
             surprised_at=track.at,
@@ -196,9 +197,9 @@ class Assessor:
             low, high = signal.limits
             personal = belief.profile.limits.get(name)
             if personal is not None:
-                low, high = personal.low, personal.high
-            track = self._tracks.parameters.noise[patient.tracks[name].signal]
-            spread = FENCE * float(np.sqrt(signal_belief.working_sd**2 + track))
+                low = low if personal.low is None else personal.low
+                high = high if personal.high is None else personal.high
+            spread = FENCE * hypot(signal_belief.working_sd, signal.model.noise_sd)
             latest = patient.latest[name]
             near = scale.from_working(signal, signal_belief.working_mean - spread)
             far = scale.from_working(signal, signal_belief.working_mean + spread)

@@ -296,7 +296,7 @@ class Intake:
         self.fate(patient, "applied")
         self.out.alerts(patient.key, result, offset)
         self.out.alerted.add(patient.key)
-        self._agenda.wake(patient, patient.next_look())
+        self._agenda.plan(patient)
 
     # ------------------------------------------------------------------------------------------------- dead letters
 

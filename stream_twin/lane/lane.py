@@ -222,7 +222,7 @@ class Lane:
         self._fate("applied")
         changes = stalled(own.clock, own.complete_to, own.service, lane=self.number, offset=self._offset)
         self._out.alerts(SERVICE.encode(), changes, self._offset)
-        for patient in self._agenda.due(own.complete_to, self.patients, self._offset):
+        for patient in self._agenda.due(own.clock, own.complete_to, self.patients, self._offset):
             self._changed[patient.key] = None
             self._intake.time_is_up(patient, self._offset)
             if patient.state.profile is not None:
@@ -248,7 +248,7 @@ class Lane:
         else:
             self._assessor.assess(waiting, self._own, self._out, at_tick=at_tick)
             for patient, _, _ in waiting:
-                self._agenda.wake(patient, patient.next_look())
+                self._agenda.plan(patient)
 
     def _assess_one_by_one(self, waiting: list[Due]) -> None:
         """Who cannot be assessed stays as before, is counted, and is tried again after a minute."""
@@ -256,7 +256,7 @@ class Lane:
             before = self._before(patient.key)
             try:
                 self._assessor.assess([(patient, offset, None)], self._own, self._out, at_tick=True)
-                self._agenda.wake(patient, patient.next_look())
+                self._agenda.plan(patient)
             except Exception:
                 self._out.counts["assessment", "failed"] += 1
                 self._agenda.wake(self._go_back(patient.key, before), self._own.complete_to + RETRY_S)

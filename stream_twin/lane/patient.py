@@ -104,7 +104,7 @@ class Snapshot(Struct, kw_only=True):
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
-    __slots__ = ("awaits", "covered", "drifts", "id", "key", "latest", "state", "tracks")
+    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "id", "key", "latest", "state", "tracks")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -115,6 +115,8 @@ class Patient:
         self.drifts: dict[str, Drift] = {}
         self.covered = -1
         self.awaits = False
+        self.alarm_at: float | None = None
+        """The ``clock_at`` of the book that the agenda knows of."""
 
     def assignment(self, device: str) -> list[AssignedDevice]:
         assignments = self.state.assignments

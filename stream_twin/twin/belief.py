@@ -32,7 +32,9 @@ class SignalBelief:
     working_mean: float
     working_sd: float
     device: str | None = None
-    previous_value: float | None = None
+    repeats: int = 0
+    """How many samples in a row gave the very value of the one before, the last one included, and since when."""
+    repeats_since: float = 0.0
     period_s: float = 0.0
     surprises: Sequence[float] = ()
     """Standardised innovations of the remembered samples, oldest first, NaN where retracted; and when these were taken."""
@@ -49,9 +51,6 @@ class DeviceBelief:
     every_s: float | None = None
     start: float | None = None
     end: float | None = None
-    repeats: int = 0
-    """How many samples in a row had the same value, the most over its signals."""
-    repeats_since: float = 0.0
 
 
 @dataclass(slots=True)

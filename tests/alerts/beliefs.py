@@ -32,7 +32,8 @@ def signals(draw: st.DrawFn, name: str) -> SignalBelief:
         working_mean=0.0,
         working_sd=1.0,
         device=draw(st.sampled_from([None, "unknown", *DEVICES])),
-        previous_value=draw(st.sampled_from([None, value, value + 1])),
+        repeats=draw(st.sampled_from([0, 1, 50, 500])),
+        repeats_since=NOW - 10_000,
         period_s=draw(st.sampled_from([0.0, 86400.0])),
     )
 
@@ -46,8 +47,6 @@ def devices(draw: st.DrawFn, name: str) -> DeviceBelief:
         every_s=draw(st.sampled_from([None, 5.0, 300.0, 86400.0])),
         start=draw(st.sampled_from([None, NOW - 1e6, NOW - 100, NOW + 100])),
         end=draw(st.sampled_from([None, NOW - 1000, NOW + 1000])),
-        repeats=draw(st.sampled_from([0, 1, 50, 500])),
-        repeats_since=NOW - 10_000,
     )
 
 

@@ -111,7 +111,6 @@ class Ward:
         self.clock = self.complete_to = first
         self.belief = Belief("p-1", first, first, first, timeline.profile, watched_since=first - timeline.watched_s)
         self.offset, self.late, self.changes = 0, False, list[AlertChange]()
-        self.repeats: dict[str, tuple[int, float]] = {}
 
     def run(self) -> list[AlertChange]:
         waiting = sorted(self.timeline.events, key=lambda event: event[0])
@@ -185,16 +184,14 @@ class Reading:
                 known, value, value, value, value, 0.0, 0.3, 0.0, value, at, 0.0, 1.0, device=name
             )
         elif at >= before.last_at:
+            same = before.last_value == value
+            repeats, since = (before.repeats + 1, before.repeats_since if before.repeats else before.last_at) if same else (0, at)
             signals[self.signal] = replace(
-                before, level=value, last_value=value, last_at=at, previous_value=before.last_value, device=name
+                before, level=value, last_value=value, last_at=at, repeats=repeats, repeats_since=since, device=name
             )
         if name:
-            same = before is not None and before.last_value == value
-            count, since = ward.repeats.get(self.signal, (0, at))
-            ward.repeats[self.signal] = (count + 1, since) if same else (0, at)
-            most, since = max(ward.repeats[each] for each, signal in signals.items() if signal.device == name)
             device = ward.belief.devices[name]
-            ward.belief.devices[name] = replace(device, last_at=max(at, device.last_at), repeats=most, repeats_since=since)
+            ward.belief.devices[name] = replace(device, last_at=max(at, device.last_at))
         ward.late = self.late
         return True
 

@@ -38,46 +38,44 @@ class Frozen(Rule[FrozenParameters]):
 
     def judge(self, belief: Belief, parameters: FrozenParameters, standing: Standing) -> list[Verdict]:
         verdicts: list[Verdict] = []
-        fewest = math.log(parameters.chance) / math.log(parameters.least_repeat)
         alerts = standing.alerts
         for name, device in belief.devices.items():
-            if device.repeats <= fewest:
+            repeating = [s for s in belief.signals.values() if s.device == name and _improbable(s, parameters)]
+            if not repeating:
                 if name in alerts:
                     text = f"the values of device {name} vary again"
                     verdicts.append(Verdict(subject=name, active=False, reason=text, at=device.last_at))
                 continue
-            lasted = device.last_at - device.repeats_since
-            if lasted < parameters.minimum_s or belief.at - device.last_at > parameters.max_age_s:
+            longest = max(repeating, key=lambda signal: signal.repeats)
+            lasted = longest.last_at - longest.repeats_since
+            if lasted < parameters.minimum_s or belief.at - longest.last_at > parameters.max_age_s:
                 continue
-            # Nobody says which signal it is that repeats, but it is one of these: the one that may best do so decides.
-            repeating = [s for s in belief.signals.values() if s.device == name and s.last_value == s.previous_value]
-            if not repeating:
-                continue
-            likeliest = max(repeating, key=_repeat)
-            repeat = max(parameters.least_repeat, _repeat(likeliest))
-            if (device.repeats - 1) * math.log(repeat) > math.log(parameters.chance):
-                continue
-            shown = measured(likeliest.signal, likeliest.last_value)
+            shown = measured(longest.signal, longest.last_value)
             verdicts.append(
                 Verdict(
                     subject=name,
                     active=True,
                     priority="low",
-                    reason=f"Device {name} has given {likeliest.signal.display} {shown} {device.repeats} times in a row "
+                    reason=f"Device {name} has given {longest.signal.display} {shown} {longest.repeats} times in a row "
                     f"({duration(lasted)}): its values should vary",
                     evidence={
                         "device": name,
-                        "signal": likeliest.signal.name,
-                        "value": likeliest.last_value,
-                        "repeats": float(device.repeats),
-                        "since": device.repeats_since,
-                        "noise": _noise(likeliest.signal, likeliest.last_value),
+                        "signal": longest.signal.name,
+                        "value": longest.last_value,
+                        "repeats": float(longest.repeats),
+                        "since": longest.repeats_since,
+                        "noise": _noise(longest.signal, longest.last_value),
                     },
                     next_step="Check the sensor on the patient, measure by hand and restart or replace the device.",
-                    at=device.last_at,
+                    at=longest.last_at,
                 )
             )
         return verdicts
+
+
+def _improbable(signal: SignalBelief, parameters: FrozenParameters) -> bool:
+    repeat = max(parameters.least_repeat, _repeat(signal))
+    return signal.repeats * math.log(repeat) <= math.log(parameters.chance)
 
 
 def _repeat(signal: SignalBelief) -> float:
