@@ -1,0 +1,1 @@
+"""Measurements, each a command; all write ``build/reports/NAME.json``."""
