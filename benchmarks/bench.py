@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import typer
 from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.report import Result, report
@@ -165,6 +166,7 @@ def main(events: int = 400_000, patients: int = 10_000, rounds: int = 3) -> None
             prefix, now = f"bench{number}.", time.time()
             topic = f"{prefix}wearable.observations"
             admin.create(broker, prefix, LANES)
+            broker.admin.create_topics([NewTopic(f"{topic}.plain-alerts", LANES, 1)])[f"{topic}.plain-alerts"].result()
             load(broker, f"{prefix}patient.profiles", people(patients, now))
             count = load(broker, topic, observations(patients, events, now, seed=number))
             rates["limit"].append(peer("limit", running.address, topic, count))
