@@ -49,6 +49,8 @@ class Reading(Protocol):
 
     def resume(self, tp: Any) -> None: ...
 
+    def reached(self, tp: Any) -> int: ...
+
 
 class Host(Protocol):
     """The worker around its lanes."""
@@ -222,6 +224,7 @@ class Owner:
         self._checkpoint = b""
         self._checkpointed = self._lane.position
         self._checkpoint_at = started + settings.checkpoint_every_s
+        self._missing: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._group_offsets: dict[str, int] = {}
         self._group_offsets_at = self._committed_at = 0.0
@@ -380,7 +383,17 @@ class Owner:
                     tick = Tick(clock=wall(), complete_to=self._host.complete_to)
                     self._outbox.put(INPUTS, self.number, b"", _encode(tick))
                 self._due.set()
+                await self._read_again()
             await asyncio.sleep(1)
+
+    async def _read_again(self) -> None:
+        """Faust drops messages without a word when a rebalance or a restart of an agent comes between."""
+        ends, reading = self._intake.ends, self._host.reading
+        missing = {topic: end for topic, end in ends.items() if reading.reached(self._tp(topic)) > end}
+        if lost := {topic: end for topic, end in missing.items() if self._missing.get(topic) == end}:
+            log.warning("lane %d: reading again %s", self.number, lost)
+            await reading.read_from({self._tp(topic): end for topic, end in lost.items()})
+        self._missing = missing
 
     # ----------------------------------------------------------------------------------------------------- commit
 

@@ -222,12 +222,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """At most two messages: batches of ``twin.inputs`` and batches of the sources, each by partition."""
-        if not self.flow_active:
-            await self.wait(self.can_resume_flow)
         if not self.wanted:
             await self.sleep(0.02)
             return
-        generation = self.app.consumer_generation_id
         try:
             batches = await self._thread.fetch(self.wanted, timeout)
         except ConsumerStoppedError:
@@ -235,31 +232,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         except Exception as error:
             self.app.reading_failed(error)
             return
-        if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
-            return
+        # What was read is handed over although a rebalance went on meanwhile: it may be of the new assignment, and nobody
+        # would read it again. Who gets what is not its own, or not in order, lets it drop.
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        assigned = self.assignment()
         by_agent: dict[bool, dict[Any, Batch]] = {}
         for tp, batch in batches.items():
-            by_agent.setdefault(tp.topic == self.app.inputs_topic, {})[tp] = batch
+            if tp in assigned:
+                by_agent.setdefault(tp.topic == self.app.inputs_topic, {})[tp] = batch
         for parts in by_agent.values():
+            if self.should_stop:
+                return
             topic, partition = next(iter(parts))
+            tp = TP(topic, partition)
+            generation = self.app.consumer_generation_id  # Faust's streams drop what is of another one
             yield (
-                TP(topic, partition),
+                tp,
                 ConsumerMessage(
-                    topic,
-                    partition,
-                    next(self._sequence),
-                    0.0,
-                    0,
-                    None,
-                    None,
-                    parts,
-                    None,
-                    0,
-                    0,
-                    TP(topic, partition),
-                    generation_id=generation,
+                    topic, partition, next(self._sequence), 0.0, 0, None, None, parts, None, 0, 0, tp, generation_id=generation
                 ),
             )
+
+    def reached(self, tp: Any) -> int:
+        """Up to where ``tp`` was read since :meth:`read_from`; -1 if it is not being read."""
+        return int(self._thread.positions.get(tp, -1))
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Offsets are part of the lanes' own transactions."""

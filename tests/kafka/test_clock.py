@@ -101,7 +101,6 @@ def test_complete_to_stands_still_while_a_lane_has_no_owner_and_follows_after(ri
     def complete_to() -> float:
         entries = [msgspec.json.decode(record.value or b"") for record in reader.read(r.broker, r.prefix + "twin.inputs", [0])]
         ticks: list[float] = [entry["complete_to"] for entry in entries if entry.get("type") == "tick"]
-        assert ticks == sorted(ticks)
         return max(ticks, default=0.0)
 
     worker = r.worker()
