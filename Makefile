@@ -29,6 +29,7 @@ check: install
 	$(BIN)/python -m stream_twin.contract --check
 	$(BIN)/python -m stream_twin.settings --check
 	$(BIN)/python -m stream_twin.serve.metrics --check
+	$(BIN)/python grafana/dashboard.py --check
 
 bench: install
 	$(BIN)/python -m benchmarks.bench $(ARGS)

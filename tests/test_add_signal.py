@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -61,7 +62,8 @@ def test_what_is_outside_its_range_is_refused(catalogue: signals.Catalogue) -> N
 def test_its_innovations_are_counted_under_its_name(catalogue: signals.Catalogue) -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry, catalogue, "test", now=lambda: 0.0, twins=lambda: 0, learning=dict)
-    metrics._observe_innovations([([list(catalogue.signals).index(NAME)] * 3, [0.1, -2.2, 1.0])])
+    surprises = [([list(catalogue.signals).index(NAME)] * 3, [0.1, -2.2, 1.0])]
+    metrics.applied(3, SimpleNamespace(counts={}, surprises=surprises), 0.0)
     assert registry.get_sample_value("stream_twin_innovation_sigmas_bucket", {"signal": NAME, "le": "1.0"}) == 2
 
 
