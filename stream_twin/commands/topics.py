@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from stream_twin.options import BROKER, from_settings
 from stream_twin.settings import Settings
@@ -59,7 +59,7 @@ def show(
     from stream_twin import app
     from stream_twin.kafka import admin
 
-    table = Table("topic", "partitions", "copies", "records", "carries")
+    table = Table(Column("topic", no_wrap=True), "partitions", "copies", "records", "carries")
     for state in admin.show(app.broker(settings), settings.prefix, names):
         table.add_row(state.topic, str(state.partitions), str(state.replicas), f"{state.records:,}", state.summary)
     Console().print(table)
