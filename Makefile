@@ -4,7 +4,7 @@ PYTHON := $(firstword $(shell for p in python3.11 python3.12 python3.13 python3 
 BIN := .venv/bin
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test check bench chaos backtest
+.PHONY: install demo test check bench chaos backtest recordings
 
 install: $(INSTALLED)
 
@@ -39,3 +39,6 @@ chaos: install
 
 backtest: install
 	$(BIN)/python -m benchmarks.backtest $(ARGS)
+
+recordings: install
+	$(BIN)/python -m benchmarks.recordings $(ARGS)
