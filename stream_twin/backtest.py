@@ -4,27 +4,35 @@ Time goes as it does live: what was sent before a moment is applied, then a tick
 tick and not touched again. So it uses what was known then, and nothing else.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from stream_twin import events
-from stream_twin.datasets import sepsis2019
-from stream_twin.datasets.recording import HOUR, Sent, in_order
+from stream_twin.datasets import sepsis2019, t1d
+from stream_twin.datasets.recording import DEVICES, HAPPENED, HOUR, WEARABLE, Sent, in_order
 from stream_twin.events import Example, Label, ModelParameters, Output
 from stream_twin.ingest import Ingest
 from stream_twin.lane.lane import Lane
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.cohort import CohortLearner
+from stream_twin.learn.residual import Forecast, Residual
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Catalogue
+from stream_twin.twin import scale
 
 CALM = LaneSettings(estimate_every_s=HOUR)
 """Nobody reads estimates here, so they are made seldom; beliefs, examples and risk do not depend on it."""
 TOGETHER = 200
 """Stays in one lane: many tracks per call of the filter. A patient gets the same bits in any company."""
+MGDL = 18.0182
+"""mg/dL of glucose in 1 mmol/L."""
+_WRITTEN = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d)")
+_event = msgspec.json.Decoder(events.PatientBody).decode
 _encode = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(Example | Label).decode
 
@@ -146,20 +154,98 @@ class Ward:
 # -------------------------------------------------------------------------------------------------------------- t1d
 
 GLUCOSE = "glucose"
-LEAST_GAP_S = 240.0
-"""A reading sooner after the one before is a repetition, for which no forecast is made."""
-HORIZONS_S = (1800.0, 3600.0)
+HORIZONS_MIN = (30, 60)
 LOW_MGDL = 70.0
+LEAST_MMOL = 1.1
+"""What reads less is a sensor's fault, as the judge of these data has it; the pipeline gets it all the same."""
 
 
 class Forecasts(NamedTuple):
-    """Made at one reading. ``time``: of the reading as the file writes it, on the wall clock.
-
-    ``horizons``: (minutes, mean, low, high) in mg/dL, 90 % between low and high. ``low_within_30``: probability of a value
-    below 70 mg/dL within 30 min.
+    """Made at one reading. ``time``: of the reading as the file writes it, on the wall clock; ``low_within_30``: probability
+    of less than 70 mg/dL 30 min later. Forecasts are in mg/dL, by :data:`HORIZONS_MIN`.
     """
 
     person: str
     time: str
-    horizons: list[tuple[int, float, float, float]]
+    horizons: list[Forecast]
     low_within_30: float
+
+
+def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
+    """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top."""
+    player = Player(catalogue)
+    signal = catalogue[GLUCOSE]
+    found: list[Forecasts] = []
+    waiting: list[Sent] = []
+    known = _Known()
+    residual: Residual | None = None
+    times = set[str]()
+    for sent in t1d.events(path, person):
+        waiting.append(sent)
+        known.take(sent)
+        reading = known.reading(sent)
+        if reading is None:
+            continue
+        player.send(waiting)
+        waiting = []
+        track = player.lane.patients[sent.key].tracks.get(GLUCOSE)
+        if track is None or not track.at or track.at[-1] != sent.at or reading.time in times:
+            continue  # refused, or the same reading again
+        times.add(reading.time)
+        player.tick(sent.at)
+        if residual is None:
+            residual = Residual(known.every_s, [60.0 * h for h in HORIZONS_MIN], signal.plausible)
+        for taken, amounts in ((residual.insulin, known.insulin), (residual.carbohydrates, known.carbohydrates)):
+            for at, amount in amounts:
+                taken.take(at, amount)
+            amounts.clear()
+        filtered = [
+            (
+                scale.from_working(signal, mean),
+                (scale.from_working(signal, mean + sd) - scale.from_working(signal, mean - sd)) / 2,
+            )
+            for mean, sd in player.lane.forecast(person, GLUCOSE, [sent.at + 60.0 * h for h in HORIZONS_MIN])
+        ]
+        surprise = track.z[track.applied - 1]
+        forecasts = residual.take(sent.at, reading.value, reading.hour, 0.0 if isnan(surprise) else surprise, filtered)
+        found.append(Forecasts(person, reading.time, forecasts, forecasts[0].below(LOW_MGDL)))
+    return found
+
+
+class _Reading(NamedTuple):
+    time: str
+    hour: float
+    value: float
+
+
+class _Known:
+    """What messages say that the residual learner wants and no belief has."""
+
+    def __init__(self) -> None:
+        self.every_s = 300.0
+        self.insulin: list[tuple[float, float]] = []
+        self.carbohydrates: list[tuple[float, float]] = []
+
+    def take(self, sent: Sent) -> None:
+        if sent.topic == DEVICES:
+            devices = msgspec.json.decode(sent.value, type=events.DeviceAssignments).devices
+            self.every_s = next((d.every_s for d in devices if d.every_s is not None), self.every_s)
+        elif sent.topic == HAPPENED:
+            event = _event(sent.value)
+            if isinstance(event, events.Insulin) and event.kind == "rapid":
+                self.insulin.append((sent.at, event.dose_units or 0.0))
+            elif isinstance(event, events.Meal):
+                self.carbohydrates.append((sent.at, event.carbohydrates_g or 0.0))
+
+    def reading(self, sent: Sent) -> _Reading | None:
+        """A reading of the glucose sensor, its time as the id has it: ``cgm-PERSON-YYYY-MM-DDTHH:MM``."""
+        if sent.topic != WEARABLE or b'"cgm-' not in sent.value:
+            return None
+        message = msgspec.json.decode(sent.value)
+        value = message.get("value")
+        if not isinstance(value, float | int) or value < LEAST_MMOL:
+            return None
+        written = _WRITTEN.search(message["id"])
+        if written is None:
+            return None
+        return _Reading(f"{written[1]} {written[2]}:{written[3]}", int(written[2]) + int(written[3]) / 60, MGDL * value)

@@ -103,8 +103,10 @@ def _t1d(path: Path, out: Path, jobs: int, limit: int | None) -> None:
         write_alert(["subject", "time", "score"])
         for forecasts in track(in_parallel(partial(_person, path), people, jobs), "people", total=len(people)):
             for row in forecasts:
-                for horizon, mean, low, high in row.horizons:
-                    write_pred([row.person, row.time, horizon, f"{mean:.2f}", f"{low:.2f}", f"{high:.2f}"])
+                for minutes, forecast in zip(player.HORIZONS_MIN, row.horizons, strict=True):
+                    write_pred(
+                        [row.person, row.time, minutes, *(f"{v:.2f}" for v in (forecast.mean, forecast.low, forecast.high))]
+                    )
                 write_alert([row.person, row.time, f"{row.low_within_30:.5f}"])
     typer.echo(f"{out / 'preds.csv'}, {out / 'alerts.csv'}: {len(people)} people")
 
