@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     """Whose time it is: this machine's, or that of clock.ticks (a simulation or a replay)."""
     kafka_options: KafkaOptions = KafkaOptions()
     """SASL and TLS of the Kafka clients."""
-    commit_every_s: Annotated[float, Field(ge=0.005, le=5)] = 0.05
+    commit_every_s: Annotated[float, Field(ge=0.005, le=5)] = 0.02
     """Shortest time between two transactions of a lane; under load they stretch."""
     checkpoint_every_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     """Time between two checkpoints of a lane: how much log is read again after a crash."""
