@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -22,7 +22,8 @@ from stream_twin.datasets.recording import Sent
 from stream_twin.datasets.ward import Ward
 from stream_twin.events import AlertChange, Estimate
 from stream_twin.kafka import admin, state
-from stream_twin.kafka.broker import Broker
+from stream_twin.kafka.broker import Broker, Part
+from stream_twin.kafka.embedded import GUARANTEE, EmbeddedBroker
 from stream_twin.kafka.follower import Follower
 from stream_twin.kafka.placing import lane_of
 from stream_twin.kafka.player import PLAYED, Pacing, Player, Progress
@@ -114,7 +115,10 @@ class Demo:
         self._audited = self._began = elapsed()
         self._first_alert_s: float | None = None
         self._progress = Progress(0, 0, self._ward.start, 0.0)
-        self._positions: dict[tuple[str, int], int] = {}
+        self._positions: dict[Part, int] = {}
+        """How far the worker has read the sources; committed group offsets are nothing that the embedded broker keeps."""
+        self._followed: dict[Part, int] = {}
+        """How far this process has."""
         self._rates: deque[tuple[float, int]] = deque()
         self._new_alerts: list[AlertChange] = []
         self._failure: BaseException | None = None
@@ -123,7 +127,6 @@ class Demo:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             broker, prefix = self._open_broker(stack)
-            admin.create(broker, prefix, LANES)
             self._log = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
             self._worker = self._start_worker(broker, prefix)
             stack.callback(self._end_worker)
@@ -131,7 +134,8 @@ class Demo:
             stack.callback(self._follower.close)
             ahead = AHEAD_BYTES if self.plan.broker is None else None
             pacing = Pacing(speed=self.plan.speed, tick_s=self.plan.speed / TICKS_PER_S, settle_s=0.0, max_ahead_bytes=ahead)
-            player = Player(broker, prefix, pacing, self._progressed)
+            self._prefix = prefix
+            player = Player(broker, prefix, pacing, self._progressed, self._read_to)
             self._player = threading.Thread(target=self._play, args=(player,), name="player", daemon=True)
             self._player.start()
             stack.callback(self.stop)
@@ -149,8 +153,6 @@ class Demo:
 
     def _open_broker(self, stack: ExitStack) -> tuple[Broker, str]:
         if self.plan.broker is None:
-            from stream_twin.kafka.embedded import EmbeddedBroker
-
             broker = stack.enter_context(EmbeddedBroker(LANES))
             self.told = f"embedded broker at {broker.address}: one worker, no isolation, no guarantee"
             return broker, ""
@@ -158,6 +160,7 @@ class Demo:
         options = settings.kafka_options
         broker = Broker(settings.broker, options.for_aiokafka(), options.for_confluent())
         prefix = f"demo-{wall():.0f}."
+        admin.create(broker, prefix, LANES)
         look = f"stream-twin show home-01 --broker {settings.broker} --prefix {prefix}"
         self.told = f"topics {prefix}* on {settings.broker}, which stay there afterwards: {look}"
         return broker, prefix
@@ -184,6 +187,12 @@ class Demo:
                 return
             yield sent
 
+    def _read_to(self, parts: Collection[Part]) -> dict[Part, int]:
+        """What need not be kept any longer: the worker has read it, and so has the audit. Called in the player's thread."""
+        plain = [(topic.removeprefix(self._prefix), number) for topic, number in parts]
+        read = [min(self._positions.get(part, 0), self._followed.get(part, 0)) for part in plain]
+        return dict(zip(parts, read, strict=True))
+
     def _progressed(self, progress: Progress) -> None:
         self._progress = progress
 
@@ -206,6 +215,7 @@ class Demo:
                 self._estimated(record)
             else:
                 self._audit.feed(topic, record.partition, record)
+                self._followed[topic, record.partition] = record.offset + 1
             if topic == "alerts":
                 self._alerted(msgspec.json.decode(record.value or b"", type=AlertChange))
             elif topic == "dead.letters":
@@ -285,7 +295,7 @@ class Demo:
             alerts_raised=self.view.alerts_raised,
             first_alert_s=None if self._first_alert_s is None else round(self._first_alert_s, 1),
             audit_ok=all(row.ok is not False for row in rows),
-            guarantee="none" if self.plan.broker is None else "exactly-once",
+            guarantee=GUARANTEE if self.plan.broker is None else "exactly-once",
             patients=self.plan.patients,
             seed=self.plan.seed,
             speed=self.plan.speed,

@@ -122,7 +122,7 @@ class WardView:
         return Group(
             self._header(width, figures),
             self._table(width, shown, figures),
-            self._alerts(width, alert_lines, hidden=count - shown),
+            self._alerts(width, alert_lines, hidden=max(0, count - shown)),
             self._footer(width, figures),
         )
 
