@@ -13,7 +13,14 @@ from stream_twin import events, signals
 from stream_twin.ingest import Ingest
 from stream_twin.lane import Lane
 
-CODES = [("8867-4", "/min", 75), ("59408-5", "%", 96), ("9279-1", "/min", 16), ("8310-5", "Cel", 36.8), ("8480-6", "mm[Hg]", 125), ("8462-4", "mm[Hg]", 78)]
+CODES = [
+    ("8867-4", "/min", 75),
+    ("59408-5", "%", 96),
+    ("9279-1", "/min", 16),
+    ("8310-5", "Cel", 36.8),
+    ("8480-6", "mm[Hg]", 125),
+    ("8462-4", "mm[Hg]", 78),
+]
 T0 = 1_760_000_000.0
 BATCH = 4000
 
@@ -33,8 +40,13 @@ def stream(patients: int, seconds: int) -> list[Record]:
             for code, unit, mean in CODES:
                 value = round(mean + (hash((second, number, code)) % 100) / 50 - 1, 1)
                 message = events.Observation(
-                    id=f"{key}-{code}-{second}", patient_id=key, code=code, unit=unit, measured_at=T0 + second + number / patients,
-                    value=value, device_id=f"w-{number}",
+                    id=f"{key}-{code}-{second}",
+                    patient_id=key,
+                    code=code,
+                    unit=unit,
+                    measured_at=T0 + second + number / patients,
+                    value=value,
+                    device_id=f"w-{number}",
                 )
                 records.append(Record(len(records), key.encode(), encode(message), round((T0 + second) * 1000)))
     return records
@@ -46,7 +58,12 @@ def main() -> None:
     sources = stream(patients, seconds)
     ingest, lane, log = Ingest(catalogue), Lane(0, catalogue), []
     profiles = [
-        Record(k, f"patient-{k}".encode(), msgspec.json.encode(events.Profile(patient_id=f"patient-{k}", valid_from=T0)), round(T0 * 1000))
+        Record(
+            k,
+            f"patient-{k}".encode(),
+            msgspec.json.encode(events.Profile(patient_id=f"patient-{k}", valid_from=T0)),
+            round(T0 * 1000),
+        )
         for k in range(patients)
     ]
     log += ingest.run("patient.profiles", 0, profiles, T0).inputs
@@ -66,10 +83,12 @@ def main() -> None:
             counts[output.topic] = counts.get(output.topic, 0) + 1
     took = time.perf_counter() - started
     started = time.perf_counter()
-    size = sum(len(lane.snapshot(key)) for key in list(lane.patients)[:200]) / min(200, patients)
-    print(f"{len(sources)} observations of {patients} patients: ingest {len(sources) / ingested:,.0f}/s, lane {len(sources) / took:,.0f}/s, "
-          f"both {len(sources) / (ingested + took):,.0f}/s; {counts}; a snapshot {size:,.0f} bytes in "
-          f"{(time.perf_counter() - started) / min(200, patients) * 1e6:.0f} us")
+    looked_at = list(lane.patients)[:200]
+    size = sum(len(lane.snapshot(key)) for key in looked_at) / len(looked_at)
+    each_us = (time.perf_counter() - started) / len(looked_at) * 1e6
+    n = len(sources)
+    print(f"{n} observations of {patients} patients: ingest {n / ingested:,.0f}/s, lane {n / took:,.0f}/s,")
+    print(f"both {n / (ingested + took):,.0f}/s; {counts}; a snapshot {size:,.0f} bytes in {each_us:.0f} us")
 
 
 if __name__ == "__main__":
