@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def demo(
             _live(run, console)
         if picture:
             _draw(run, picture)
+        console.print("ending: the worker finishes what was sent", style="dim")
         result = run.finish()
     _tell(result, console)
     if summary:
@@ -97,10 +99,12 @@ def _log(run: "Demo") -> None:
 
 
 def _draw(run: "Demo", picture: Path) -> None:
-    """SVG of the view, as wide as a README shows it."""
+    """SVG of the view, as wide as a README shows it, with the fonts that are there: it is to load nothing from elsewhere."""
     console = Console(record=True, width=120, height=36, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(run.view.render(120, 36, run.figures), end="")
-    console.save_svg(str(picture), title="stream-twin demo")
+    svg = console.export_svg(title="stream-twin demo", unique_id="demo")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    picture.write_text(svg.replace("Fira Code", "Menlo, Consolas, DejaVu Sans Mono"), encoding="utf-8")
 
 
 def _tell(result: "Summary", console: Console) -> None:

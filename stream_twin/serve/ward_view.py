@@ -127,7 +127,7 @@ class WardView:
         )
 
     def _header(self, width: int, figures: Figures) -> RenderableType:
-        clock = "waiting for the first minute" if figures.clock is None else f"{moment(figures.clock):%a %d %b  %H:%M:%S} UTC"
+        clock = "the worker is starting" if figures.clock is None else f"{moment(figures.clock):%a %d %b  %H:%M:%S} UTC"
         left = Text.assemble((" Stream Twin ", "bold #ffffff on #005f87"), "  ", (clock, "bold"))
         if figures.speed:
             left.append(f"  ×{figures.speed:g}", style=QUIET)
