@@ -50,6 +50,11 @@ _AWAY_CODES = {
     LibrdkafkaError._TIMED_OUT_QUEUE,
     LibrdkafkaError._RESOLVE,
     LibrdkafkaError._WAIT_COORD,
+    LibrdkafkaError._NOENT,  # "no leaders found"
+    LibrdkafkaError.FENCED_LEADER_EPOCH,
+    LibrdkafkaError.UNKNOWN_LEADER_EPOCH,
+    LibrdkafkaError.NETWORK_EXCEPTION,
+    LibrdkafkaError.BROKER_NOT_AVAILABLE,
     LibrdkafkaError.REQUEST_TIMED_OUT,
     LibrdkafkaError.COORDINATOR_NOT_AVAILABLE,
     LibrdkafkaError.COORDINATOR_LOAD_IN_PROGRESS,

@@ -38,6 +38,7 @@ class LearnerRunner:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=500,
+            check_crcs=not await asyncio.to_thread(lambda: settings.broker.is_embedded),
             **settings.broker.aiokafka,
         )
         try:

@@ -84,9 +84,12 @@ class Transactions:
             request_timeout_ms=int(min(timeout_s, 10) * 1000),
             compression_type="zstd",  # a fifth of lz4's time, for which aiokafka asks at its slowest level
             max_batch_size=1 << 20,
-            retry_backoff_ms=5,  # how long it waits while the coordinator finishes the transaction before: 100 by default
             **broker.aiokafka,
         )
+
+        # How long it waits while the coordinator still finishes the transaction before: 100 ms by default. Set for this alone,
+        # or all of the client would try two hundred times a second to reach a broker that is away.
+        self._producer._sender._retry_backoff = 0.005
 
     async def open(self) -> None:
         async with asyncio.timeout(self._timeout_s):

@@ -125,6 +125,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=int(settings.session_timeout_s * 1000),
             heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 6),
             retry_backoff_ms=50,
+            check_crcs=not settings.broker.is_embedded,  # which changes what it was sent, but not the checksum
             **settings.broker.aiokafka,
         )
 

@@ -10,6 +10,7 @@ does is told to an observer. Exit codes: :class:`~stream_twin.kafka.failures.Exi
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -22,8 +23,9 @@ from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
 from stream_twin.kafka import admin, state
-from stream_twin.kafka.completeness import Completeness, members
+from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
+from stream_twin.kafka.group import Group
 from stream_twin.kafka.intake import TICKS
 from stream_twin.kafka.learner import STATE_LANE, LearnerRunner
 from stream_twin.kafka.owner import INPUTS, SOURCES, Owner
@@ -64,7 +66,7 @@ class Worker:
         self._learners: list[asyncio.Task[None]] = []
         self._member = ""
         parts = [(settings.prefix + topic, lane) for topic in SOURCES for lane in range(settings.partition_count)]
-        self._completeness = Completeness(settings.broker, settings.group, parts)
+        self._completeness = Completeness(settings.broker, Group(settings.broker, settings.group), parts)
 
     # ------------------------------------------------------------------------------------------------ for its lanes
 
@@ -99,15 +101,19 @@ class Worker:
             log.exception("a lane failed", exc_info=error)
             self.fail(ExitCode.FAILED, f"{type(error).__name__}: {error}")
         log.warning("a lane's transactions stopped: %s: %s; waiting for the broker", type(error).__name__, error)
-        wait_s = 0.2
+        group, wait_s = Group(self.settings.broker, self.settings.group), 0.2
         while True:
             try:
-                known = await asyncio.to_thread(members, self.settings.broker, self.settings.group)
+                known = await group.members()
                 break
-            except (KafkaException, TimeoutError) as away:
+            except Exception as away:
+                if not is_away(away):
+                    raise
                 log.warning("no answer from %s: %s", self.settings.broker.address, away)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, 5)
+            finally:
+                await group.close()
         if self._member in known:
             return True
         if fenced:
@@ -234,8 +240,10 @@ class Worker:
         while True:
             await asyncio.sleep(1)
             try:
-                await asyncio.to_thread(self._completeness.probe)
-            except (KafkaException, TimeoutError) as error:
+                await self._completeness.probe()
+            except Exception as error:
+                if not is_away(error):
+                    raise
                 log.warning("cannot ask for offsets: %s", error)
                 continue
             lag = dict.fromkeys(SOURCES, 0)
@@ -268,9 +276,10 @@ class Worker:
         try:
             await self.app.start()
             crashed = asyncio.create_task(self.app.wait_until_stopped())
-            await asyncio.wait([stopped, crashed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopped, crashed, watch], return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
-                self.fail(ExitCode.FAILED, f"Faust stopped: {self.app.crash_reason!r}")
+                reason = watch.exception() if watch.done() else self.app.crash_reason
+                self.fail(ExitCode.FAILED, f"Faust or the watch over it stopped: {reason!r}")
             await self._drain()
         finally:
             for task in (watch, stopped, crashed):
@@ -314,6 +323,8 @@ def run(worker_of: Callable[[], Worker]) -> int:
 
 async def _serve(worker_of: Callable[[], Worker]) -> int:
     worker = worker_of()
+    for name in ("", ".conn", ".cluster", ".producer.sender", ".consumer.fetcher", ".consumer.group_coordinator"):
+        logging.getLogger(f"aiokafka{name}").addFilter(_Seldom())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
@@ -322,6 +333,21 @@ async def _serve(worker_of: Callable[[], Worker]) -> int:
     except Fatal as error:
         log.critical("%s", error)
         return int(error.exit_code)
+
+
+class _Seldom(logging.Filter):
+    """Lets what is said over and over through every ten seconds: with a broker away, clients say it many times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = elapsed()
+        if now - self._said.get(str(record.msg), -math.inf) < 10:
+            return False
+        self._said[str(record.msg)] = now
+        return True
 
 
 def _runner() -> asyncio.Runner:

@@ -10,15 +10,16 @@ import logging
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from stream_twin.clock import elapsed
 from stream_twin.events import Output
 from stream_twin.kafka import worker
-from stream_twin.kafka.stages import Broker, Stages, WorkerSettings
+from stream_twin.kafka.stages import Broker, Silent, Stages, WorkerSettings
 
 ALERT_EVERY, ESTIMATE_EVERY, EXAMPLE_EVERY = 10, 3, 7
 BROADCAST = ("environment.observations", "models")
@@ -161,6 +162,33 @@ class FakeLearner:
         return b"%d" % self.seen
 
 
+class Meter(Silent):
+    """Logs every five seconds how long things took; for measuring by hand."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.ages: list[float] = []
+        self.records, self.since = 0, elapsed()
+
+    def applied(self, records: int, applied: Any, oldest_s: float) -> None:
+        self.records += records
+        self.ages.append(oldest_s)
+
+    def transaction(self, seconds: float, written: Mapping[str, int]) -> None:
+        self.seconds.append(seconds)
+        if (passed := elapsed() - self.since) > 5:
+            logging.info(
+                "%.0f/s; transactions %.0f/s, ms p50 %.1f p99 %.1f; log to lane ms p50 %.1f p99 %.1f",
+                self.records / passed, len(self.seconds) / passed, *_percentiles(self.seconds), *_percentiles(self.ages),
+            )  # fmt: skip
+            self.seconds, self.ages, self.records, self.since = [], [], 0, elapsed()
+
+
+def _percentiles(values: list[float]) -> tuple[float, float]:
+    ordered = sorted(values) or [0.0]
+    return ordered[len(ordered) // 2] * 1000, ordered[int(len(ordered) * 0.99)] * 1000
+
+
 def stages(options: dict[str, Any]) -> Stages:
     return Stages(
         ingest=FakeIngest(),
@@ -189,7 +217,7 @@ def main() -> None:
         partition_count=given.lanes,
         **options.get("settings", {}),
     )
-    sys.exit(worker.run(lambda: worker.Worker(settings, stages(options))))
+    sys.exit(worker.run(lambda: worker.Worker(settings, stages(options), Meter() if options.get("meter") else None)))
 
 
 if __name__ == "__main__":

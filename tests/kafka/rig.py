@@ -1,5 +1,6 @@
 """Workers of the fake stages as processes, and the topics they share."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -18,6 +19,8 @@ from stream_twin.clock import wall
 from stream_twin.kafka import admin
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.completeness import Completeness
+from stream_twin.kafka.failures import is_away
+from stream_twin.kafka.group import Group
 from stream_twin.kafka.owner import INPUTS, SOURCES
 from tests.kafka import oracle
 
@@ -70,10 +73,11 @@ class Process:
 class Rig:
     """Topics of their own for one test, and the workers on them."""
 
-    def __init__(self, address: str, prefix: str, lanes: int, directory: Path) -> None:
+    def __init__(self, address: str, prefix: str, lanes: int, directory: Path, create: bool = True) -> None:
         self.address, self.prefix, self.lanes = address, prefix, lanes
         self.broker = Broker(address)
-        admin.create(self.broker, prefix, lanes)
+        if create:
+            admin.create(self.broker, prefix, lanes)
         self._directory, self._numbers = directory, itertools.count(1)
         self.processes: list[Process] = []
         self._producer = Producer({"bootstrap.servers": address, "partitioner": "murmur2_random", "linger.ms": 2})
@@ -105,18 +109,27 @@ class Rig:
 
     def await_done(self, timeout: float = 40) -> None:
         """Until everything sent so far has gone through ingest and lane, as the group's offsets tell."""
-        topics = (*SOURCES, INPUTS)
-        parts = [(self.prefix + topic, lane) for topic in topics for lane in range(self.lanes)]
-        completeness = Completeness(self.broker, f"{self.prefix}twin", parts)
+        asyncio.run(self._done(timeout))
+
+    async def _done(self, timeout: float) -> None:
+        parts = [(self.prefix + topic, lane) for topic in (*SOURCES, INPUTS) for lane in range(self.lanes)]
+        group = Group(self.broker, f"{self.prefix}twin")
+        completeness = Completeness(self.broker, group, parts)
+        deadline = time.monotonic() + timeout
         # What ingest puts into the log comes later than the sources' ends: ask twice.
         for _ in range(2):
             began = wall()
-
-            def complete(since: float = began) -> bool:
-                completeness.probe()
-                return completeness.complete_to >= since
-
-            until(complete, timeout, lambda: "\n".join(f"{process.log()[-2000:]}" for process in self.processes))
+            while completeness.complete_to < began:
+                try:
+                    await completeness.probe()
+                except Exception as error:
+                    if not is_away(error):
+                        raise
+                if time.monotonic() > deadline:
+                    logs = "\n".join(process.log()[-2000:] for process in self.processes)
+                    raise AssertionError(f"not done within {timeout:.0f} s:\n{logs}")
+                await asyncio.sleep(0.1)
+        await group.close()
 
     def problems(self) -> list[str]:
         return oracle.problems(self.address, self.prefix, self.lanes)

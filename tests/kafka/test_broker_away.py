@@ -1,0 +1,51 @@
+"""A broker that goes and comes back: the same processes carry on."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stream_twin.kafka.failures import ExitCode
+from tests import kafka_broker
+from tests.kafka.rig import Rig
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.skipif(kafka_broker.missing() is not None, reason=str(kafka_broker.missing())),
+]
+
+
+@pytest.mark.parametrize("away_s", [1, 20], ids=["for a moment", "for longer than a transaction lives"])
+def test_the_worker_waits_for_its_broker(tmp_path: Path, away_s: float) -> None:
+    with kafka_broker.broker(tmp_path / "broker") as broker:
+        rig = Rig(broker.address, "away.", 2, tmp_path)
+        try:
+            worker = rig.worker(settings={"checkpoint_every_s": 1.0})
+            worker.await_log("lane 1 open")
+            rig.feed(2000)
+            time.sleep(0.3)
+            broker.kill()
+            time.sleep(away_s)
+            broker.start()
+            rig.feed(1000)
+            rig.await_done(60)
+            assert worker.stop() == ExitCode.STOPPED
+            assert rig.problems() == []
+        finally:
+            rig.close()
+
+
+def test_a_worker_started_before_its_broker_waits(tmp_path: Path) -> None:
+    with kafka_broker.broker(tmp_path / "broker") as broker:
+        rig = Rig(broker.address, "early.", 2, tmp_path)
+        try:
+            broker.stop()
+            worker = rig.worker()
+            worker.await_log("no answer from")
+            broker.start()
+            rig.feed(100)
+            rig.await_done(60)
+            assert worker.stop() == ExitCode.STOPPED
+            assert rig.problems() == []
+        finally:
+            rig.close()
