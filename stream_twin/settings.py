@@ -4,27 +4,22 @@ Precedence: option, environment variable, file, default. ``python -m stream_twin
 ``--check`` compares it.
 """
 
-import ast
-import difflib
-import inspect
-import json
 import os
 import ssl
 import sys
-import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_twin.ingest import Bounds
 from stream_twin.lane import LaneSettings
+from stream_twin.tables import bounds, from_table, merged, shown, struct_rows, suggestion, type_name
 
 PREFIX = "STREAM_TWIN_"
 NOT_SETTINGS = {"STREAM_TWIN_CONFIG", "STREAM_TWIN_RECORDINGS"}
@@ -35,64 +30,6 @@ class SettingsError(ValueError):
     """A setting is wrong; the message is for people, one line per setting, and holds no secret."""
 
     exit_code = 2
-
-
-def _struct(kind: type[msgspec.Struct]) -> BeforeValidator:
-    """Pydantic validates a msgspec Struct by converting what file, environment or option gave, over the defaults."""
-
-    def convert(given: Any) -> Any:
-        if isinstance(given, kind):
-            return given
-        defaults = msgspec.to_builtins(kind())
-        plain = _decoded(given)
-        _refuse_unknown(plain, defaults, "")
-        try:
-            return msgspec.convert(_merged(defaults, plain), kind, strict=False)
-        except msgspec.ValidationError as error:
-            what, _, path = str(error).rstrip("`").partition(" - at `$.")
-            raise ValueError(f"{path} = {_at(plain, path)!r}: {what[:1].lower()}{what[1:]}; {_allowed(kind, path)}") from None
-
-    return BeforeValidator(convert)
-
-
-def _at(tree: Any, path: str) -> Any:
-    for name in path.split("."):
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return tree
-
-
-def _allowed(kind: type[msgspec.Struct], path: str) -> str:
-    return next(
-        f"allowed: {allowed}" for name, _, allowed, _ in _struct_rows("", kind) if name == f".{path.split('.', maxsplit=1)[0]}"
-    )
-
-
-def _decoded(given: Any) -> Any:
-    """Environment and options can only give text; a list or an object in it is JSON."""
-    if isinstance(given, Mapping):
-        return {name: _decoded(value) for name, value in given.items()}
-    if isinstance(given, str) and given[:1] in "[{" and given:
-        try:
-            return json.loads(given)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{given!r} is not JSON: {error}") from None
-    return given
-
-
-def _refuse_unknown(given: Any, defaults: Mapping[str, Any], path: str) -> None:
-    """A table whose default is empty takes any name; all others only what they have."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{path}{'' if path == '' else ' = '}{given!r} is not a table of {', '.join(defaults)}")
-    for name, value in given.items():
-        if name not in defaults:
-            raise ValueError(f"{path}{name}: no such setting{_suggestion(name, defaults)}")
-        if isinstance(defaults[name], Mapping) and defaults[name]:
-            _refuse_unknown(value, defaults[name], f"{path}{name}.")
-
-
-def _suggestion(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(names))}"
 
 
 def _addresses(broker: str) -> str:
@@ -208,9 +145,9 @@ class Settings(BaseSettings):
     """Its port; 0: any free one, which the log names."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged."""
-    lane: Annotated[LaneSettings, _struct(LaneSettings)] = LaneSettings()
+    lane: Annotated[LaneSettings, from_table(LaneSettings)] = LaneSettings()
     """What a lane decides by; travels in its own log."""
-    bounds: Annotated[Bounds, _struct(Bounds)] = Bounds()
+    bounds: Annotated[Bounds, from_table(Bounds)] = Bounds()
     """What ingest accepts at most."""
 
     @property
@@ -252,7 +189,7 @@ def load(config: Path | None = None, **options: Any) -> Settings:
     environment: dict[str, Any] = {}
     try:
         environment = _Environment(Settings)()
-        return Settings(**_merged(_merged(file, environment), given))
+        return Settings(**merged(merged(file, environment), given))
     except ValidationError as error:
         sources = [("option", given), ("environment", environment), (f"file {config or ''}".strip(), file)]
         raise SettingsError("\n".join(_complaint(dict(one), sources) for one in error.errors())) from None
@@ -268,7 +205,7 @@ def unknown_environment() -> list[str]:
         for name in sorted(os.environ)
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and name.split("__")[0] not in known
     ]
-    return [f"{name} is set but no setting reads it{_suggestion(name, known)}" for name in wrong]
+    return [f"{name} is set but no setting reads it{suggestion(name, known)}" for name in wrong]
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -287,21 +224,13 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
     tree[last] = value
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        under = merged.get(name)
-        merged[name] = _merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
 def _complaint(error: dict[str, Any], sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     path = [str(part) for part in error["loc"]]
     name = ".".join(path)
     source = next((label for label, values in sources if path[0] in values), "default")
     if error["type"] == "extra_forbidden":
         names = Settings.model_fields if len(path) == 1 else KafkaOptions.model_fields
-        return f"{name} (from {source}): no such setting{_suggestion(path[-1], names)}"
+        return f"{name} (from {source}): no such setting{suggestion(path[-1], names)}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if isinstance(error["input"], Mapping):  # a Struct: the message names the inner setting
         return f"{name}.{message} (from {source})"
@@ -321,7 +250,7 @@ def _rows() -> list[tuple[str, str, str, str]]:
     rows = []
     for name, field in Settings.model_fields.items():
         if (kind := _struct_of(field)) is not None:
-            rows += _struct_rows(name, kind)
+            rows += struct_rows(name, kind)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             rows += [_row(f"{name}.{inner}", info) for inner, info in field.annotation.model_fields.items()]
         else:
@@ -330,66 +259,8 @@ def _rows() -> list[tuple[str, str, str, str]]:
 
 
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
-    bounds = [str(bound) for item in field.metadata for bound in _bounds(item)]
-    return name, _shown(field.default), ", ".join([_type_name(field.annotation), *bounds]), field.description or ""
-
-
-def _bounds(item: Any) -> list[str]:
-    signs = {"ge": "at least", "gt": "over", "le": "at most", "lt": "under", "pattern": "pattern"}
-    return [f"{word} {value}" for sign, word in signs.items() if (value := getattr(item, sign, None)) is not None]
-
-
-def _struct_rows(prefix: str, kind: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
-    meanings = _attribute_docstrings(kind)
-    rows = []
-    for field in msgspec.structs.fields(kind):
-        default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
-        metas = [meta for meta in get_args(field.type)[1:] if isinstance(meta, msgspec.Meta)]
-        allowed = ", ".join([_type_name(field.type), *(bound for meta in metas for bound in _bounds(meta))])
-        rows.append((f"{prefix}.{field.name}", _shown(default), allowed, meanings.get(field.name, "")))
-    return rows
-
-
-def _attribute_docstrings(kind: type) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for line, following in zip(body.body, body.body[1:], strict=False):
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(following, ast.Expr):
-            found[line.target.id] = " ".join(str(ast.literal_eval(following.value)).split())
-    return found
-
-
-def _type_name(annotation: Any) -> str:
-    plain = {
-        str: "text",
-        int: "whole number",
-        float: "number",
-        bool: "true or false",
-        Path: "path",
-        SecretStr: "text",
-        type(None): "",
-    }
-    if annotation in plain:
-        return plain[annotation]
-    parts = get_args(annotation)
-    if hasattr(annotation, "__metadata__"):
-        return _type_name(parts[0])
-    if getattr(annotation, "__origin__", None) is Literal:
-        return " or ".join(str(part) for part in parts)
-    if getattr(annotation, "__origin__", None) is dict:
-        return "table"
-    if getattr(annotation, "__origin__", None) in (list, tuple):
-        return "list"
-    return " or ".join(filter(None, (_type_name(part) for part in parts))) or "table"
-
-
-def _shown(default: Any) -> str:
-    if default in (None, "", PydanticUndefined, msgspec.NODEFAULT):
-        return ""
-    if isinstance(default, str | int | float):
-        return str(default).lower() if isinstance(default, bool) else str(default)
-    return msgspec.json.encode(default).decode()
+    allowed = [type_name(field.annotation), *(bound for item in field.metadata for bound in bounds(item))]
+    return name, shown(field.default), ", ".join(allowed), field.description or ""
 
 
 def document() -> str:
