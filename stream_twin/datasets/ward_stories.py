@@ -10,8 +10,8 @@ deterioration         home-01  from minute 4 heart and breathing rise,     an al
 night hypoglycaemia   home-02  too much insulin at hour 3, asleep          glucose below 54 mg/dL and a glucose alert before
                                                                            hour 5:30; treated then, outcome
                                                                            ``hypoglycaemia_treated``
-infection             home-03  from hour 20, over three days: resting      an alert of this patient before hour 68; outcome
-                               heart rate and temperature up, HRV down     ``illness`` at hour 92
+infection             home-03  from hour 20, over three days: resting      an alert about temperature or person between hour 24
+                               heart rate and temperature up, HRV down     and hour 60; outcome ``illness`` at hour 92
 silent device         home-04  the watch says nothing from minute 10 on,   a technical alert about ``watch-04`` within 30 minutes,
                                for three hours                             resolved when it speaks again
 frozen sensor         home-06  the oximeter repeats one value from minute  a technical alert about ``oximeter-06``; no belief
@@ -38,7 +38,7 @@ from stream_twin.datasets.ward_body import Draws, Effect, Illness
 
 SEPSIS = Effect(heart_rate=50, respiratory_rate=19, spo2=-12.0, temperature=2.3, systolic=-26, variability=0.45)
 FIBRILLATION = Effect(heart_rate=96, respiratory_rate=3, spo2=-0.5, systolic=-12, variability=2.0)
-INFECTION = Effect(heart_rate=11, respiratory_rate=2.5, spo2=-1.5, temperature=1.3, variability=0.6)
+INFECTION = Effect(heart_rate=24, respiratory_rate=6, spo2=-2.5, temperature=2.8, variability=0.55)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What must come of the ward's stories, by the pure pipeline: ingest and one lane, without Kafka."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from stream_twin import signals
+from stream_twin.datasets.recording import HOUR, Sent
 from stream_twin.datasets.ward import START, Ward
 from stream_twin.datasets.ward_rubbish import KINDS, rubbish
 from stream_twin.events import AlertChange, Estimate, Tick
@@ -60,7 +62,12 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told() -> Told:
-    """Six hours of a small ward, ticks between the messages as a player writes them."""
+    """Six hours of a small ward."""
+    return pipeline(Ward(PATIENTS, hours=HOURS))
+
+
+def pipeline(stream: Iterable[Sent]) -> Told:
+    """Ticks between the messages as a player writes them."""
     catalogue, told = signals.load(), Told()
     ingest, lane = Ingest(catalogue), Lane(0, catalogue)
     offsets: Counter[str] = Counter()
@@ -75,7 +82,7 @@ def told() -> Told:
     assert configured is not None
     put(b"", configured)
     tick = START
-    for sent in Ward(PATIENTS, hours=HOURS):
+    for sent in stream:
         while sent.at >= tick + TICK_S:
             tick += TICK_S
             put(b"", msgspec.json.encode(Tick(clock=tick, complete_to=tick)))
@@ -136,6 +143,13 @@ def test_the_fast_fibrillation_is_alerted_and_ends(told: Told) -> None:
     assert 80 < states[0][1] < 95
     assert states[-1][0] == "resolved"
     assert states[-1][1] < 135
+
+
+def test_the_infection_is_alerted_on_its_second_or_third_day() -> None:
+    told = pipeline(sent for sent in Ward(3, hours=60) if sent.key == b"home-03")
+    raised = [(change.subject, (change.at - START) / HOUR) for change in told.alerts if change.state == "raised"]
+    assert {subject for subject, _ in raised} <= {"body_temperature", "person"}
+    assert 24 < min(at for _, at in raised) < 60
 
 
 def test_nobody_else_is_alerted(told: Told) -> None:
