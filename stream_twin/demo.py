@@ -169,7 +169,7 @@ class Demo:
         estimate_every_s = max(5.0, self.plan.speed / ESTIMATES_PER_S)
         command = [sys.executable, "-m", "stream_twin.cli", "worker", "--broker", broker.address, "--prefix", prefix]
         command += ["--partition-count", str(LANES), "--clock", "stream", "--metrics-port", "0"]
-        command += ["--group", f"{prefix}stream-twin", "--set", f"lane.estimate_every_s={estimate_every_s}"]
+        command += ["--group", f"{prefix}stream-twin", "--cohorts", "home", "--set", f"lane.estimate_every_s={estimate_every_s}"]
         # A session of its own: Ctrl-C is for the demo, which lets the worker finish what was sent.
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, text=True, start_new_session=True
