@@ -77,6 +77,8 @@ class Transactions:
     def __init__(self, broker: Broker, prefix: str, transactional_id: str, timeout_s: float) -> None:
         self._prefix = prefix
         self._timeout_s = timeout_s
+        self.written: dict[tuple[str, int], int] = {}
+        """Offset of the first record of the last batch, by topic without prefix and partition."""
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker.address,
             transactional_id=transactional_id,
@@ -118,7 +120,8 @@ class Transactions:
             finally:
                 # Also after an error, which may only say that an earlier send has ended the transaction; and before the
                 # commit, since aiokafka commits although a send failed.
-                await asyncio.gather(*sent)
+                written = await asyncio.gather(*sent)
+            self.written.update({(batch.topic.removeprefix(self._prefix), batch.partition): batch.offset for batch in written})
             if offsets:
                 await self._producer.send_offsets_to_transaction(
                     {tp: OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}, group

@@ -33,6 +33,8 @@ SOURCES = tuple(topic.name for topic in reversed(topics.SOURCES))
 """In the order of taking turns: commands and profiles go before the bulk of observations."""
 OUTBOX_BYTES = 8 << 20
 """Pump waits for a commit above this."""
+LOG_AHEAD = 20_000
+"""Ingest waits above so many records written and not applied yet: what is behind stays in the sources, where lag shows it."""
 SLICE_BYTES = 512 << 10
 """Snapshots of a checkpoint in one transaction."""
 LAST_SLICE_BYTES = 4 << 20
@@ -124,6 +126,10 @@ class Owner:
     def position(self, topic: str) -> int:
         """Offset of the next record of ``topic`` to process; the lane must be open."""
         return self._intake.position(topic)
+
+    def behind(self) -> int:
+        """About how many records of its log are written and not applied yet; the lane must be open."""
+        return max(self._producer.written.get((INPUTS, self.number), 0) - self._intake.position(INPUTS), 0)
 
     def offer(self, topic: str, batch: Batch) -> None:
         """Records of this lane; ``topic`` without prefix."""
@@ -284,7 +290,8 @@ class Owner:
             self._wake.clear()
             self._configure()
             moved = self._apply_slice()
-            moved |= self._ingest_slice() if self._settings.clock == "wall" else self._ingest_behind_ticks()
+            if self.behind() < LOG_AHEAD:
+                moved |= self._ingest_slice() if self._settings.clock == "wall" else self._ingest_behind_ticks()
             if self._outbox or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
                 self._due.set()
             if self._outbox.bytes > OUTBOX_BYTES:

@@ -251,6 +251,7 @@ class Worker:
                 owner = self.owners.get(lane)
                 if owner is not None and owner.is_open:
                     lag[topic[prefix:]] += max(end - owner.position(topic[prefix:]), 0)
+            lag[INPUTS] = sum(owner.behind() for owner in self.owners.values() if owner.is_open)
             for name, records in lag.items():
                 self.observer.lag(name, records)
             self.observer.complete_to(self.complete_to)

@@ -24,17 +24,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Intake:
-    """``out`` takes what is put out; ``assess_waiting`` has all who wait assessed, before one of them gets another record."""
+    """``out`` takes what is put out; ``again`` takes a record that was held as if it came now: key, input, offset and bytes."""
 
     def __init__(
-        self, signals: list[Signal], tracks: Tracks, agenda: Agenda, own: Own, assess_waiting: Callable[[], None]
+        self, signals: list[Signal], tracks: Tracks, agenda: Agenda, own: Own, again: Callable[[bytes, Any, int, bytes], None]
     ) -> None:
         self._signals = signals
         self.index = {signal.name: number for number, signal in enumerate(signals)}
         self._tracks = tracks
         self._agenda = agenda
         self._own = own
-        self._assess_waiting = assess_waiting
+        self._again = again
         self.desk = Desk()
         self.out = Applied()
 
@@ -209,9 +209,7 @@ class Intake:
                 detail = f"device {sample.device} is not assigned to this patient: send device.assignments, then the record again"
                 self._reject(patient, sample, offset, "unknown_device", detail)
             else:
-                if patient.awaits:
-                    self._assess_waiting()
-                self.take(patient, sample, offset, entry.value)
+                self._again(patient.key, sample, offset, entry.value)
 
     # ------------------------------------------------------------------------------------------ events of a patient
 

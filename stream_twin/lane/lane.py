@@ -81,7 +81,7 @@ class Lane:
         self._signals = list(catalogue.signals.values())
         self._tracks = Tracks(Parameters.of(self._signals))
         self._agenda = Agenda()
-        self._intake = Intake(self._signals, self._tracks, self._agenda, self._own, self._assess_waiting)
+        self._intake = Intake(self._signals, self._tracks, self._agenda, self._own, self._apply_to_patient)
         self._out = Applied()
         self._careful = False
         self._changed: dict[bytes, None] = {}
@@ -228,10 +228,11 @@ class Lane:
             if patient.state.profile is not None:
                 self._agenda.await_(patient, self._offset)
         self._assess_waiting(at_tick=True)
+        self._settle()
 
     def _settle(self) -> None:
         """Bring every patient to its last record: assess who waits, take what was deferred for that, until nothing is left."""
-        while self._agenda.waiting:
+        while self._agenda.waiting or self._deferred:
             self._assess_waiting()
             deferred, self._deferred = self._deferred, []
             for entry in deferred:
