@@ -11,7 +11,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from stream_twin import topics
 from stream_twin.kafka import state
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
-from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.failures import ExitCode, Fatal, is_away
 from stream_twin.kafka.outbox import Outbox, Transactions
 from stream_twin.kafka.stages import WorkerSettings
 
@@ -86,11 +86,7 @@ def _wait_until_usable(broker: Broker, parts: list[Part]) -> None:
             broker.end_offsets(parts)
             return
         except KafkaException as error:
-            if error.args[0].code() not in (
-                KafkaError.NOT_LEADER_FOR_PARTITION,
-                KafkaError.LEADER_NOT_AVAILABLE,
-                KafkaError.UNKNOWN_TOPIC_OR_PART,
-            ):
+            if not is_away(error) and error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
             time.sleep(0.1)
 

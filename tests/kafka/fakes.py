@@ -1,7 +1,7 @@
 """A small ingest, lane and learner that follow the contract, and a worker of them as a process.
 
 The lane counts a patient's records and keeps a checksum over them in order, so that a loss, a doubling or a swap shows.
-Every tenth record raises an alert. What it does for one log is computed again by the oracle in ``oracle.py``.
+Every thirteenth record raises an alert. What it does for one log is computed again by the oracle in ``oracle.py``.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stream_twin.events import Output
 from stream_twin.kafka import worker
 from stream_twin.kafka.stages import Broker, Silent, Stages, WorkerSettings
 
-ALERT_EVERY, ESTIMATE_EVERY, EXAMPLE_EVERY = 10, 3, 7
+ALERT_EVERY, ESTIMATE_EVERY, EXAMPLE_EVERY = 13, 3, 7  # no divisors of how many records a test sends to a patient
 BROADCAST = ("environment.observations", "models")
 encode, decode = msgspec.json.encode, msgspec.json.decode
 

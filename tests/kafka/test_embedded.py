@@ -20,7 +20,7 @@ def test_a_worker_runs_on_the_embedded_broker(tmp_path: Path) -> None:
             rig.feed(1500)
 
             def alerted() -> bool:
-                return sum(1 for _ in reader.read(broker, "alerts")) >= 120
+                return sum(1 for _ in reader.read(broker, "alerts")) >= 90
 
             until(alerted, 40, worker.log)
             assert worker.stop() == ExitCode.STOPPED
