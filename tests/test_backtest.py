@@ -143,6 +143,8 @@ def test_shipped_models_say_whom_they_saw():
         model = shipped.load("intensive_care", setting)
         assert model.whole.people == ("p100001", "p106000")
         assert model.licence == "CC BY 4.0"
+        found = shipped.numbers_of(model.terms, signals.load().signals)
+        assert model.signals == found, "the signals' models have changed: run stream-twin fit-risk again, see docs/backtests.md"
         assert model.fold_of("p104001") == 2
         assert model.fold_of("p106001") is None
         assert model.parameters().weights.keys() == model.parameters("p100001").weights.keys()

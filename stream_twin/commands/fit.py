@@ -6,12 +6,13 @@ from typing import Annotated
 import msgspec
 import typer
 
+from stream_twin import signals
 from stream_twin.commands.backtest import Jobs, Limit, played
 from stream_twin.datasets import sepsis2019
 from stream_twin.events import Example, Label
 from stream_twin.learn.fit import Labelled
 from stream_twin.learn.recipe import recipe_of
-from stream_twin.learn.shipped import Fitted, ShippedModel
+from stream_twin.learn.shipped import Fitted, ShippedModel, numbers_of
 
 ATTRIBUTION = (
     "Reyna MA, Josef CS, Jeter R, et al. Early Prediction of Sepsis from Clinical Data: The PhysioNet/Computing in Cardiology"
@@ -52,6 +53,7 @@ def fit_risk(
         date=date,
         command=f"stream-twin fit-risk PATH --out FILE --setting {setting} --folds {folds}",
         terms=list(recipe.terms),
+        signals=numbers_of(recipe.terms, signals.load().signals),
         whole=Fitted.of(people, *labelled.fit(range(len(people)))),
         folds=fitted,
     )

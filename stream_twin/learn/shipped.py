@@ -4,7 +4,7 @@ A file holds one model fitted on everybody and one for each fold, fitted without
 person of the file gets the fold fitted without that person.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from stream_twin.events import ModelParameters
 from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.logistic import Posterior, full, posterior, upper
 from stream_twin.learn.recipe import Recipe, recipe_of
-from stream_twin.learn.terms import Floats
+from stream_twin.learn.terms import Floats, features_of
+from stream_twin.signals import Signal
 
 SCHEMA = 1
 
@@ -58,6 +59,8 @@ class ShippedModel(Struct, kw_only=True):
     date: str
     command: str
     terms: list[str]
+    signals: dict[str, list[float]]
+    """Of each signal of the terms the numbers of the filter's model (:func:`numbers_of`): with others the features are others."""
     whole: Fitted
     folds: list[Fitted]
 
@@ -98,6 +101,12 @@ class ShippedModel(Struct, kw_only=True):
 
     def _posterior(self, fitted: Fitted) -> Posterior:
         return posterior(self.terms, np.array(fitted.mean), full(fitted.precision, len(self.terms) + 1))
+
+
+def numbers_of(terms: Sequence[str], signals: Mapping[str, Signal]) -> dict[str, list[float]]:
+    """Mean, standard deviations and time constants of the filter's models of the signals in ``terms``."""
+    names = dict.fromkeys(feature.split(".")[0] for feature in features_of(terms) if "." in feature)
+    return {name: [value for value in msgspec.structs.astuple(signals[name].model) if isinstance(value, float)] for name in names}
 
 
 def file_of(cohort: str, setting: str) -> str:
