@@ -148,7 +148,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return {}
         batches = {}
         # A position also moves without records: over transaction markers, aborted records and compacted ones.
-        for tp in wanted.copy():
+        # What was read counts although `wanted` may have lost it meanwhile: a queue that filled up pauses its partition.
+        for tp in {*wanted, *records}:
             start = self.positions.get(tp)
             if start is not None and tp in assignment.tps and (end := assignment.state_value(tp).position) != start:
                 self.positions[tp] = end

@@ -108,7 +108,8 @@ class Worker:
                 break
             except Exception as away:
                 if not is_away(away):
-                    raise
+                    self.fail(ExitCode.FAILED, f"cannot ask for the group's members: {type(away).__name__}: {away}")
+                    return False
                 log.warning("no answer from %s: %s", self.settings.broker.address, away)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, 5)

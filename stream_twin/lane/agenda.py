@@ -28,6 +28,10 @@ class Agenda:
             patient.awaits = False
         return waiting
 
+    def forget(self, patient: Patient) -> None:
+        """Nobody waits for this patient's assessment any more."""
+        self.waiting = [due for due in self.waiting if due[0] is not patient]
+
     def wake(self, patient: Patient, at: float) -> None:
         if at < patient.state.wake_at:
             patient.state.wake_at = at

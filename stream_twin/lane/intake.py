@@ -21,6 +21,9 @@ from stream_twin.twin.tracks import Track, Tracks
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
+HELD_RECORDS = 1000
+HELD_BYTES = 1_000_000
+"""No more is held for one patient: its snapshot must fit into a record."""
 
 
 class Intake:
@@ -103,7 +106,9 @@ class Intake:
             track = patient.tracks[name] = self._tracks.new(patient.key, self.index[name], lateness_s)
             latest = patient.latest[name] = Latest()
         else:
-            track.allow(lateness_s, self._own.complete_to)
+            if lateness_s > track.lateness_s:
+                self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
+                track.allow(lateness_s, self._own.complete_to)
             latest = patient.latest[name]
         if sample.retracted or value is None:
             raw = working = nan
@@ -154,7 +159,7 @@ class Intake:
         state = patient.state
         if not state.watched:
             if state.profile is None:
-                self._hold(patient, offset, value)
+                self._hold(patient, sample, offset, value)
             else:
                 self._reject(
                     patient,
@@ -168,7 +173,7 @@ class Intake:
             return True
         worn = patient.assignment(sample.device)
         if not worn:
-            self._hold(patient, offset, value)
+            self._hold(patient, sample, offset, value)
             return False
         if any(seconds(a.start) <= at <= (inf if a.end is None else seconds(a.end)) for a in worn):
             return True
@@ -176,8 +181,12 @@ class Intake:
         self._reject(patient, sample, offset, "outside_assignment", detail)
         return False
 
-    def _hold(self, patient: Patient, offset: int, value: bytes) -> None:
+    def _hold(self, patient: Patient, sample: Sample | SampleSeries, offset: int, value: bytes) -> None:
         state = patient.state
+        if len(state.held) >= HELD_RECORDS or sum(len(held.value) for held in state.held) + len(value) > HELD_BYTES:
+            reason = "unknown_patient" if state.profile is None else "unknown_device"
+            self._reject(patient, sample, offset, reason, f"{len(state.held)} records wait for this {reason[8:]} already")
+            return
         state.held.append(Held(offset, value))
         self.fate(patient, "held")
         if state.hold_until == inf:
@@ -188,6 +197,14 @@ class Intake:
         """Called by a tick: end what was held too long."""
         if patient.state.hold_until <= self._own.complete_to:
             self._release(patient, offset, over=True)
+
+    def fail_held(self, patient: Patient, offset: int, detail: str) -> None:
+        """Give up what is held: its update raised."""
+        held, patient.state.held, patient.state.hold_until = patient.state.held, [], inf
+        self.fate(patient, "held", -len(held))
+        for entry in held:
+            self.fate(patient, "failed")
+            self.dead_letter(patient.key, decode(entry.value), offset, "failed", detail)
 
     def _release(self, patient: Patient, offset: int, over: bool) -> None:
         """Judge what was held again; ``over``: the time is up, so that what still is not known is rejected now."""

@@ -155,6 +155,7 @@ class Lane:
             if not key:
                 raise  # of the lane itself: there is nothing to go back to
             self._out.forget(record.offset)
+            self._deferred = [entry for entry in self._deferred if entry[0] != key]
             patient = self._go_back(key, before)
             self._intake.fate(patient, "failed")
             detail = f"the update raised {type(error).__name__}: {error}"
@@ -174,8 +175,7 @@ class Lane:
     def _apply_to_patient(self, key: bytes, entry: Any, offset: int, value: bytes) -> None:
         patient = self.patients.get(key)
         if patient is None:
-            patient = self.patients[key] = Patient(key)
-            patient.state.watched_since = self._own.clock
+            patient = self._new(key)
         if offset <= patient.covered:
             return
         if patient.awaits:
@@ -224,7 +224,10 @@ class Lane:
         self._out.alerts(SERVICE.encode(), changes, self._offset)
         for patient in self._agenda.due(own.clock, own.complete_to, self.patients, self._offset):
             self._changed[patient.key] = None
-            self._intake.time_is_up(patient, self._offset)
+            if self._careful:
+                patient = self._release_carefully(patient)  # noqa: PLW2901  # put back, it is another object
+            else:
+                self._intake.time_is_up(patient, self._offset)
             if patient.state.profile is not None:
                 self._agenda.await_(patient, self._offset)
         self._assess_waiting(at_tick=True)
@@ -251,12 +254,21 @@ class Lane:
             for patient, _, _ in waiting:
                 self._agenda.plan(patient)
 
+    def _release_carefully(self, patient: Patient) -> Patient:
+        before = self._before(patient.key)
+        try:
+            self._intake.time_is_up(patient, self._offset)
+        except Exception as error:
+            patient = self._go_back(patient.key, before)
+            self._intake.fail_held(patient, self._offset, f"the update raised {type(error).__name__}: {error}")
+        return patient
+
     def _assess_one_by_one(self, waiting: list[Due]) -> None:
         """Who cannot be assessed stays as before, is counted, and is tried again after a minute."""
-        for patient, offset, _ in waiting:
+        for patient, offset, arrived_at in waiting:
             before = self._before(patient.key)
             try:
-                self._assessor.assess([(patient, offset, None)], self._own, self._out, at_tick=True)
+                self._assessor.assess([(patient, offset, arrived_at)], self._own, self._out, at_tick=True)
                 self._agenda.plan(patient)
             except Exception:
                 self._out.counts["assessment", "failed"] += 1
@@ -280,15 +292,17 @@ class Lane:
 
     def _go_back(self, key: bytes, before: bytes | None) -> Patient:
         """Put a patient back to what it was."""
-        self._agenda.take_waiting()
-        self._deferred.clear()
         self._tracks.take_settled()
         spoilt = self.patients.pop(key, None)
-        for track in spoilt.tracks.values() if spoilt else ():
-            self._tracks.free(track)
-        if before is not None:
-            return self._load(key, before)
+        if spoilt is not None:
+            self._agenda.forget(spoilt)
+            for track in spoilt.tracks.values():
+                self._tracks.free(track)
+        return self._new(key) if before is None else self._load(key, before)
+
+    def _new(self, key: bytes) -> Patient:
         patient = self.patients[key] = Patient(key)
+        patient.state.watched_since = self._own.clock
         return patient
 
     def _load(self, key: bytes, snapshot: bytes) -> Patient:

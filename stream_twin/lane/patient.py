@@ -123,9 +123,9 @@ class Patient:
         return [] if assignments is None else [a for a in assignments.devices if a.device_id == device]
 
     def next_look(self) -> float:
-        """When rules or the model want to look though nothing arrives; inf: never."""
+        """When rules, the model or what is held want a look though nothing arrives; inf: never."""
         wake_at = self.state.book.wake_at
-        return self.state.example_at if wake_at is None else min(wake_at, self.state.example_at)
+        return min(self.state.example_at, self.state.hold_until, inf if wake_at is None else wake_at)
 
     def save(self, tracks: Tracks, covered: int) -> bytes:
         """The patient as a snapshot that covers the log up to and with offset ``covered``."""

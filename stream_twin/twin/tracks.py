@@ -85,10 +85,10 @@ class Track:
             self.lateness_s = lateness_s
 
     def find(self, identity: bytes) -> int:
-        """Index of the remembered sample with this id, or -1."""
-        start = self.ids.find(identity)
+        """Index of the last remembered sample with this id, or -1."""
+        start = self.ids.rfind(identity)
         while start >= 0 and start % ID_BYTES:
-            start = self.ids.find(identity, start + 1)
+            start = self.ids.rfind(identity, 0, start + ID_BYTES - 1)
         return start // ID_BYTES if start >= 0 else -1
 
     def insert(self, index: int, identity: bytes, at: float, value: float, raw: float, version: int) -> None:
@@ -167,6 +167,8 @@ class Tracks:
         """
         times = track.at
         found = track.find(identity) if times else -1
+        if 0 <= found < len(times) - 1 and times[found] <= track.watermark(complete_to):
+            found = -1  # settled, or will be by the next flush
         if found < 0 and (not times or at > times[-1]):
             times.append(at)
             track.value.append(value)
@@ -175,9 +177,7 @@ class Tracks:
             track.version.append(version)
             track.ids += identity
             self._dirty[track.slot] = track
-            beyond = len(times) - self.pending_limit
-            if beyond > 0 and times[beyond - 1] > track.watermark(complete_to):
-                track.floor = times[beyond - 1]
+            self._raise_floor(track, complete_to)
             return "applied"
         if found >= 0:
             known = track.version[found]
@@ -197,7 +197,13 @@ class Tracks:
         self._back_to(track, index)
         track.insert(index, identity, at, value, raw, version)
         self._dirty[track.slot] = track
+        self._raise_floor(track, complete_to)
         return "applied"
+
+    def _raise_floor(self, track: Track, complete_to: float) -> None:
+        beyond = len(track.at) - self.pending_limit
+        if beyond > 0 and track.at[beyond - 1] > track.watermark(complete_to):
+            track.floor = track.at[beyond - 1]
 
     def _back_to(self, track: Track, index: int) -> None:
         """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
@@ -216,14 +222,13 @@ class Tracks:
         while waiting:
             batch = []
             for track in waiting:
-                index, known = track.applied, len(track.at)
-                while index < known and isnan(track.value[index]):
-                    index += 1
-                track.applied = index
-                if index < known:
-                    if not track.checkpoints or index - track.checkpoints[-1].index >= CHECKPOINT_EVERY:
+                while track.applied < len(track.at):
+                    if not track.checkpoints or track.applied - track.checkpoints[-1].index >= CHECKPOINT_EVERY:
                         self._checkpoint(track, complete_to)
-                    batch.append(track)
+                    if not isnan(track.value[track.applied]):
+                        batch.append(track)
+                        break
+                    track.applied += 1
             if batch:
                 self._round(batch)
             waiting = batch
@@ -280,7 +285,7 @@ class Tracks:
         """Forget what no sample within the lateness can change any more: all before the last checkpoint behind the watermark."""
         last = 0
         for number, checkpoint in enumerate(track.checkpoints):
-            if checkpoint.at <= watermark:
+            if checkpoint.index and track.at[checkpoint.index - 1] <= watermark:
                 last = number
         if not last:
             return

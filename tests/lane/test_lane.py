@@ -313,3 +313,28 @@ def test_settings_come_from_the_log_and_are_kept():
     assert lane.configuration(wanted) is None
     assert Lane.restore(0, CATALOGUE, lane.checkpoint(), []).configuration(wanted) is None
     assert encode(wanted) in lane.configuration(LaneSettings()) or lane.configuration(LaneSettings()) is not None
+
+
+def test_what_is_held_is_given_up_in_time_although_the_patient_is_looked_at_before():
+    log = Log()
+    log.profile("p")
+    devices = [events.AssignedDevice(device_id="d1", kind="streaming", start=T0 - 100)]
+    log.send("device.assignments", events.DeviceAssignments(patient_id="p", devices=devices))
+    log.tick(T0)
+    log.sample("p", "heart_rate", T0 + 1, 70, device_id="d2")
+    for second in range(2, 120, 3):
+        log.sample("p", "heart_rate", T0 + second, 70, device_id="d1")
+        log.tick(T0 + second + 1)
+    lane, outputs = applied(log.records)
+    assert dead_letters(outputs) == ["unknown_device"]
+    assert lane.fates()["held"] == 0
+
+
+def test_no_patient_may_hold_more_than_a_snapshot_can_carry():
+    log = Log()
+    log.tick(T0)
+    for k in range(1005):
+        log.sample("p", "heart_rate", T0 + k, 70)
+    lane, outputs = applied(log.records)
+    assert dead_letters(outputs) == ["unknown_patient"] * 5
+    assert lane.fates()["held"] == 1000

@@ -173,3 +173,48 @@ def test_many_tracks_equal_each_alone():
             together.flush(NEVER)
     for k, samples in streams.items():
         assert state(together, members[k]) == state(*filled(samples)[:2])
+
+
+def test_a_retraction_that_comes_first_of_all_does_no_harm():
+    number, at, value = stream(6, 1)[0]
+    tracks = Tracks(PARAMETERS)
+    track = tracks.new(b"p", 0, 60.0)
+    assert tracks.offer(track, number, at, nan, nan, 2, NEVER) == "applied"
+    tracks.flush(NEVER)
+    assert tracks.offer(track, identity(77), at - 10, value, value, 1, NEVER) == "applied"
+    assert tracks.offer(track, number, at, value, value, 3, NEVER) == "applied"
+    tracks.flush(NEVER)
+    assert state(tracks, track) == state(*filled([(identity(77), at - 10, value), (number, at, value)])[:2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), batch=st.integers(2, 50), lateness=st.sampled_from([60.0, 900.0]))
+def test_where_batches_end_does_not_matter_for_corrections_retractions_and_repeats_either(seed, batch, lateness):
+    samples = stream(seed, 200)
+    rng = np.random.default_rng(seed)
+    offers = []
+    for k, (number, at, value) in enumerate(samples):
+        offers.append((number, at, value, 1))
+        if rng.random() < 0.3:
+            again, at_, value_ = samples[max(0, k - int(rng.integers(0, 40)))]
+            kind = rng.random()
+            offers.append(
+                (again, at_, nan if kind < 0.3 else value_ + (kind < 0.6), 1 if kind > 0.5 else int(rng.integers(2, 4)))
+            )
+
+    def run(step):
+        tracks = Tracks(PARAMETERS, 64)
+        track = tracks.new(b"p", 0, lateness)
+        fates, complete, newest = [], NEVER, NEVER
+        for k, (number, at, value, version) in enumerate(offers):
+            if k % 10 == 9:
+                tracks.flush(complete)
+                complete = newest
+            fates.append(tracks.offer(track, number, at, value, value, version, complete))
+            newest = max(newest, at)
+            if k % step == step - 1:
+                tracks.flush(complete)
+        tracks.flush(complete)
+        return fates, msgspec.msgpack.encode(tracks.save(track))
+
+    assert run(1) == run(batch)
