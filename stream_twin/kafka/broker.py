@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
+_STALE = {KafkaError.FENCED_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT}
 Part = tuple[str, int]
 """Topic with prefix, and partition."""
 
@@ -53,7 +54,10 @@ class Broker:
             return {}
         try:
             return self._ask_offsets(parts, which)
-        except KafkaException:  # leaders that it knew are not any more: it looks for new ones only when told to
+        except KafkaException as error:
+            if error.args[0].code() not in _STALE:
+                raise
+            # Leaders that it knew are not any more, and it looks for new ones only when told to.
             self.admin.list_topics(timeout=TIMEOUT_S)
             return self._ask_offsets(parts, which)
 
