@@ -1,6 +1,7 @@
 """``stream-twin patients``: the life of a patient, each step one message on ``patient.profiles`` or ``device.assignments``."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_args
 
 import msgspec
@@ -213,10 +214,18 @@ def _all(
     newest: dict[bytes, Message] = {}
     for record in reader.read(broker, prefix + topic, lanes):
         try:
-            newest[record.key or b""] = msgspec.json.decode(record.value or b"", type=kind)
+            message = msgspec.json.decode(record.value or b"", type=kind)
         except msgspec.DecodeError:
             continue
+        known = newest.get(record.key or b"")
+        if known is None or _order(message) >= _order(known):  # as the twin takes them
+            newest[record.key or b""] = message
     yield from newest.items()
+
+
+def _order(message: Profile | DeviceAssignments) -> tuple[int, float]:
+    since = message.valid_from if isinstance(message, Profile) else 0.0
+    return message.version, datetime.fromisoformat(since).timestamp() if isinstance(since, str) else since
 
 
 def _send(broker: "Broker", prefix: str, topic: str, message: Message) -> None:

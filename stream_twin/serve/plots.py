@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from stream_twin.events import AlertChange, Estimate, Profile
+from stream_twin.events import AlertChange, Estimate, Limits, Profile
 from stream_twin.serve.patient_view import about
 from stream_twin.signals import Catalogue, Signal
 
@@ -66,7 +66,7 @@ def plot_patient(
         axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for axis, name in zip(axes, names, strict=True):
             axis.set_xlim(since / DAY_S, until / DAY_S)
-            _draw_signal(axis, catalogue[name], history)
+            _draw_signal(axis, catalogue[name], profile.limits.get(name, Limits()), history)
             _draw_alerts(axis, name, history.alerts, since, until)
             _shade_nights(axis, since, until, zone)
         locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
@@ -89,7 +89,7 @@ def _most_seen(catalogue: Catalogue, history: History) -> list[str]:
     return [name for name in catalogue.signals if name in most]
 
 
-def _draw_signal(axis: Axes, signal: Signal, history: History) -> None:
+def _draw_signal(axis: Axes, signal: Signal, personal: Limits, history: History) -> None:
     at, values = np.array(history.samples[signal.name]).T
     dense = len(at) > 400
     alpha, size = (0.25, 2) if dense else (0.7, 4)
@@ -104,7 +104,8 @@ def _draw_signal(axis: Axes, signal: Signal, history: History) -> None:
         axis.plot(days, baseline, color=GREEN, lw=1.2, ls=(0, (4, 2)))
         _frame(axis, values, low, high)
     bottom, top = axis.get_ylim()
-    for limit in signal.limits:
+    for own, usual in zip((personal.low, personal.high), signal.limits, strict=True):
+        limit = usual if own is None else own
         if limit is not None and bottom < limit < top:
             axis.axhline(limit, color=VERMILION, lw=0.8, ls=":", alpha=0.8)
     axis.set_ylabel(f"{signal.display.split(',')[0]}\n{signal.unit}", rotation=0, ha="right", va="center")
