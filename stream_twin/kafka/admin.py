@@ -116,7 +116,13 @@ def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
     resources = {topic.name: ConfigResource(ResourceType.TOPIC, prefix + topic.name) for topic in there}
     configs = admin.describe_configs(list(resources.values())) if resources else {}
     for topic in there:
-        entries = configs[resources[topic.name]].result()
+        try:
+            entries = configs[resources[topic.name]].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            differences.append(Difference(prefix + topic.name, "topic", f"{lanes} partitions", None, mend))  # deleted just now
+            continue
         for setting, value in topic.kafka_config.items():
             entry = entries.get(setting)
             if entry is not None and entry.value != value:
