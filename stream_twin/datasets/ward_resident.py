@@ -81,7 +81,6 @@ class Resident:
         self._sugar_checked_at = 0.0
         self._minutes: list[float] = []
         self._rmssd: list[float] = []
-        self._synced_at = start
         self._stage, self._stage_since = "awake", start
         self._draw_at = start + self._draws.uniform(0.4, 30.0) * HOUR
         self._cuff_at = start + self._draws.uniform(0.05, 2.5) * HOUR

@@ -1,7 +1,6 @@
 """What applying records gives back."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import msgspec
 
@@ -38,7 +37,3 @@ class Applied:
     def forget(self, offset: int) -> None:
         """Drop what this record put out."""
         self.outputs = [(o, output) for o, output in self.outputs if o != offset]
-
-    def values(self, topic: str) -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) of the outputs for one topic."""
-        return ((output.key, output.value) for _, output in self.outputs if output.topic == topic)

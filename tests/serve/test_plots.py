@@ -26,8 +26,8 @@ def alert(state: str, at: float, priority: str = "high", subject: str = "heart_r
         rule_version=1,
         subject=subject,
         kind="physiological",
-        priority=priority,  # type: ignore[arg-type]
-        state=state,  # type: ignore[arg-type]
+        priority=priority,  # type: ignore[arg-type]  # a str of the test's table
+        state=state,  # type: ignore[arg-type]  # as above
         at=at,
         reason="high",
     )

@@ -34,7 +34,7 @@ def alert(patient: str, subject: str, **given: object) -> AlertChange:
         "reason": f"{subject} is out of its limits",
         "next_step": "Look at the patient.",
     }
-    return AlertChange(patient_id=patient, subject=subject, **(body | given))  # type: ignore[arg-type]
+    return AlertChange(patient_id=patient, subject=subject, **(body | given))  # type: ignore[arg-type]  # mixed fields in one dict
 
 
 def drawn(view: WardView, width: int = 100, height: int = 30, figures: Figures | None = None) -> list[str]:
