@@ -49,6 +49,12 @@ class Broker:
         """Ends, open transactions included."""
         return self._offsets(parts, OffsetSpec.latest())
 
+    def offsets_at(self, parts: Collection[Part], at: float) -> dict[Part, int]:
+        """First offsets of records written at ``at`` (seconds) or later; the end where there are none."""
+        found = self._offsets(parts, OffsetSpec.for_timestamp(round(at * 1000)))
+        ends = self.end_offsets(parts)
+        return {part: ends[part] if offset < 0 else offset for part, offset in found.items()}
+
     def _offsets(self, parts: Collection[Part], which: OffsetSpec) -> dict[Part, int]:
         if not parts:
             return {}
