@@ -61,6 +61,7 @@ class Service:
         self.catalogue = signals.load()
         self.registry = CollectorRegistry()
         self._lanes: WeakSet[Lane] = WeakSet()
+        self._worker: Worker | None = None
         self._learners: WeakValueDictionary[str, CohortLearner] = WeakValueDictionary()
         self.metrics = WorkerMetrics(
             self.registry, self.catalogue, version("stream-twin"), now=wall, twins=self._twins, learning=self._learning
@@ -68,7 +69,8 @@ class Service:
 
     def worker(self) -> Worker:
         """To be called inside an event loop."""
-        return Worker(worker_settings(self.settings), self.stages(), observer=self.metrics)
+        self._worker = Worker(worker_settings(self.settings), self.stages(), observer=self.metrics)
+        return self._worker
 
     def stages(self) -> Stages:
         return Stages(
@@ -82,7 +84,13 @@ class Service:
     def serve_metrics(self) -> Endpoint:
         """Raises OSError where the port is taken."""
         settings = self.settings
-        return Endpoint(self.registry, settings.metrics_host, settings.metrics_port, ready=self.metrics.trouble)
+        return Endpoint(self.registry, settings.metrics_host, settings.metrics_port, self._unready, self._stuck)
+
+    def _unready(self) -> str | None:
+        return self._worker.unready() if self._worker else "the worker is starting"
+
+    def _stuck(self) -> str | None:
+        return self._worker.stuck() if self._worker else None
 
     def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> "_TimedLane":
         lane = Lane.restore(number, self.catalogue, checkpoint, snapshots)

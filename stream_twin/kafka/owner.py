@@ -85,6 +85,8 @@ class Owner:
         """Lost its broker and its place in the group: the next assignment decides."""
         self.committed = 0
         """Transactions so far."""
+        self.settled_at = 0.0
+        """When all that was done until then was last committed, by :func:`elapsed`."""
         self._host = host
         self._settings = host.settings
         self._reads = (*SOURCES, TICKS) if host.settings.clock == "stream" else SOURCES
@@ -122,6 +124,11 @@ class Owner:
         self._running.set()
         if self.is_open:
             await self._read_on()
+
+    @property
+    def is_restored(self) -> bool:
+        """Open, and past what its log held when it was opened."""
+        return self.is_open and self._configure_at is None
 
     def position(self, topic: str) -> int:
         """Offset of the next record of ``topic`` to process; the lane must be open."""
@@ -236,7 +243,7 @@ class Owner:
         self._group_offsets_at = self._committed_at = 0.0
         self._wake, self._due, self._urgent, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wake.set()
-        self.is_open = True
+        self.is_open, self.settled_at = True, elapsed()
         self._host.observer.restored(elapsed() - started, len(found.snapshots))
         log.info(
             "lane %d open after %.2f s: %d patients, twin.inputs from %d, emitted to %d",
@@ -423,6 +430,7 @@ class Owner:
             self._committed_at = started = elapsed()
             try:
                 if (cut := self._cut(final)) is None:
+                    self.settled_at = elapsed()
                     return
                 outbox, broadcast, offsets = cut
                 if broadcast:
@@ -432,6 +440,7 @@ class Owner:
                 self.is_open = False
                 raise
             self.committed += 1
+            self.settled_at = elapsed()
             self._host.observer.transaction(elapsed() - started, outbox.counts())
 
     def _cut(self, final: bool) -> tuple[Outbox, Outbox, dict[TopicPartition, int]] | None:

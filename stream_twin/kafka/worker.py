@@ -26,6 +26,7 @@ from stream_twin.kafka import admin, state
 from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
 from stream_twin.kafka.group import Group
+from stream_twin.kafka.health import Health
 from stream_twin.kafka.intake import TICKS
 from stream_twin.kafka.learner import STATE_LANE, LearnerRunner
 from stream_twin.kafka.owner import INPUTS, SOURCES, Owner
@@ -61,12 +62,23 @@ class Worker:
         self.observer: Observer = observer or Silent()
         self.opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self.owners: dict[int, Owner] = {}
+        self.health = Health()
         self._exit = exit
         self._stop = asyncio.Event()
         self._learners: list[asyncio.Task[None]] = []
         self._member = ""
         parts = [(settings.prefix + topic, lane) for topic in SOURCES for lane in range(settings.partition_count)]
         self._completeness = Completeness(settings.broker, Group(settings.broker, settings.group), parts)
+
+    # ------------------------------------------------------------------------------------------------- for probes
+
+    def stuck(self) -> str | None:
+        """Why this process should be killed, or None; may be called from another thread."""
+        return self.health.stuck()
+
+    def unready(self) -> str | None:
+        """Why patients of this worker's lanes are not watched, or None; may be called from another thread."""
+        return self.health.unready(list(self.owners.values()))
 
     # ------------------------------------------------------------------------------------------------ for its lanes
 
@@ -210,6 +222,7 @@ class Worker:
             self.owners[lane] = Owner(lane, self)
             self.owners[lane].start()
         await asyncio.gather(*(owner.resume() for owner in kept))
+        self.health.is_assigned = True
         log.info("lanes %s, of these kept %s", sorted(mine), sorted(owner.number for owner in kept))
         self._tell_lanes()
 
@@ -240,8 +253,10 @@ class Worker:
         prefix = len(self.settings.prefix)
         while True:
             await asyncio.sleep(1)
+            self._tell_lanes()
             try:
                 await self._completeness.probe()
+                self.health.heard()
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -272,7 +287,7 @@ class Worker:
         await self._wait_for_topics()
         self._closing: set[asyncio.Task[None]] = set()
         self.app = self._make_app()
-        watch = asyncio.create_task(self._watch())
+        watch, beat = asyncio.create_task(self._watch()), asyncio.create_task(self.health.beat())
         stopped = asyncio.create_task(self._stop.wait())
         crashed: asyncio.Task[None] | None = None
         try:
@@ -284,7 +299,7 @@ class Worker:
                 self.fail(ExitCode.FAILED, f"Faust or the watch over it stopped: {reason!r}")
             await self._drain()
         finally:
-            for task in (watch, stopped, crashed):
+            for task in (watch, beat, stopped, crashed):
                 if task is not None:
                     task.cancel()
         return ExitCode.STOPPED
@@ -294,6 +309,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 await asyncio.to_thread(admin.demand, settings.broker, settings.prefix, settings.partition_count)
+                self.health.heard()
                 return
             except KafkaException as error:
                 if not is_away(error):

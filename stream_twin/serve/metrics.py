@@ -145,12 +145,19 @@ class Numbers:
 class Endpoint:
     """``/metrics``, ``/livez`` and ``/readyz`` on one port, in a thread of its own.
 
-    ready: why this worker is not ready, or None; called in the server's thread. A worker that is not well ends by itself, so
-    that it answers is all that ``/livez`` says. Raises OSError where the port is taken.
+    unready, stuck: why this worker is not ready, or has to be killed, or None; called in the server's thread, so that it
+    answers also where the worker's loop does not. Raises OSError where the port is taken.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int, ready: Callable[[], str | None]) -> None:
-        checks: dict[str, Callable[[], str | None]] = {"/readyz": ready, "/livez": lambda: None}
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        host: str,
+        port: int,
+        unready: Callable[[], str | None],
+        stuck: Callable[[], str | None],
+    ) -> None:
+        checks = {"/readyz": unready, "/livez": stuck}
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

@@ -47,7 +47,6 @@ class WorkerMetrics:
         learning: Callable[[], Mapping[str, Mapping[str, float]]],
     ) -> None:
         self.numbers = Numbers(registry)
-        self.open_lanes = self.owned_lanes = 0
         self._now, self._twins, self._learning = now, twins, learning
         self._signals = list(catalogue.signals)
         self._uncommitted: list[float] = []
@@ -109,7 +108,6 @@ class WorkerMetrics:
         self.numbers.observe("restore_seconds", seconds)
 
     def lanes(self, owned: int, open_: int) -> None:
-        self.owned_lanes, self.open_lanes = owned, open_
         self.numbers.set("lanes", open_, "open")
         self.numbers.set("lanes", owned - open_, "opening")
 
@@ -122,9 +120,3 @@ class WorkerMetrics:
         for cohort, measures in self._learning().items():
             for measure, value in measures.items():
                 self.numbers.set("learner", value, cohort, measure)
-
-    def trouble(self) -> str | None:
-        """Why this worker is not ready, or None."""
-        if self.open_lanes < self.owned_lanes:
-            return f"{self.owned_lanes - self.open_lanes} of {self.owned_lanes} lanes are being opened"
-        return None if self.owned_lanes else "no lanes were assigned to this worker yet"

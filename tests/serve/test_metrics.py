@@ -77,9 +77,9 @@ def test_two_workers_in_one_process_do_not_share_numbers() -> None:
 
 @pytest.fixture
 def endpoint(registry: CollectorRegistry) -> Iterator[tuple[Endpoint, dict[str, str | None], Numbers]]:
-    trouble: dict[str, str | None] = {"ready": None}
+    trouble: dict[str, str | None] = {"unready": None, "stuck": None}
     numbers = Numbers(registry)
-    endpoint = Endpoint(registry, "127.0.0.1", 0, lambda: trouble["ready"])
+    endpoint = Endpoint(registry, "127.0.0.1", 0, lambda: trouble["unready"], lambda: trouble["stuck"])
     yield endpoint, trouble, numbers
     endpoint.close()
 
@@ -102,19 +102,21 @@ def test_what_is_scraped_is_the_catalogue(endpoint: tuple[Endpoint, dict[str, st
     assert all(families[PREFIX + entry.name].type == entry.kind for entry in CATALOGUE)
 
 
-def test_readiness_says_what_is_missing(endpoint: tuple[Endpoint, dict[str, str | None], Numbers]) -> None:
+def test_probes_say_what_is_wrong(endpoint: tuple[Endpoint, dict[str, str | None], Numbers]) -> None:
     served, trouble, _ = endpoint
     assert _get(f"{served.address}/readyz") == (200, "ok\n")
-    trouble["ready"] = "lane 3 is restoring"
+    trouble["unready"] = "lane 3 is restoring"
     assert _get(f"{served.address}/readyz") == (503, "lane 3 is restoring\n")
     assert _get(f"{served.address}/livez") == (200, "ok\n")
+    trouble["stuck"] = "the loop stands still"
+    assert _get(f"{served.address}/livez") == (503, "the loop stands still\n")
     assert _get(f"{served.address}/secret")[0] == 404
 
 
 def test_a_port_that_is_taken_is_named(endpoint: tuple[Endpoint, dict[str, str | None], Numbers]) -> None:
     port = int(endpoint[0].address.rpartition(":")[2])
     with pytest.raises(OSError, match=f"metrics_port {port}"):
-        Endpoint(CollectorRegistry(), "127.0.0.1", port, lambda: None)
+        Endpoint(CollectorRegistry(), "127.0.0.1", port, lambda: None, lambda: None)
 
 
 def test_the_page_names_every_metric() -> None:
