@@ -2,6 +2,7 @@
 PYTHON := $(firstword $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
 BIN := .venv/bin
+PEERS := build/peers/.installed
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
 .PHONY: install demo test check bench chaos backtest recordings
@@ -31,8 +32,14 @@ check: install
 	$(BIN)/python -m stream_twin.serve.metrics --check
 	$(BIN)/python grafana/dashboard.py --check
 
-bench: install
+bench: install $(PEERS)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+# Quix Streams and bytewax refuse the versions that the service uses, so they live beside it.
+$(PEERS): benchmarks/peers/requirements.txt
+	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 chaos: install
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

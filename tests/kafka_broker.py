@@ -27,10 +27,10 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -61,13 +61,19 @@ def free_port() -> int:
 
 
 class KafkaBroker:
-    """One node; its data lie in ``directory`` and survive :meth:`stop` and :meth:`kill`."""
+    """One node; its data lie in ``directory`` and survive :meth:`stop` and :meth:`kill`.
 
-    def __init__(self, directory: Path, port: int | None = None, heap: str = "768m") -> None:
+    ``proxied``: a second port to listen at, and the port of a proxy that whoever comes in there is told to come back to.
+    """
+
+    def __init__(
+        self, directory: Path, port: int | None = None, heap: str = "768m", proxied: tuple[int, int] | None = None
+    ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._heap = heap
+        self._proxied = proxied
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -76,7 +82,16 @@ class KafkaBroker:
         properties = self.directory / "server.properties"
         if not properties.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
-            properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), data=self.directory / "data"))
+            listeners, advertised = (f",PROXIED://127.0.0.1:{port}" for port in self._proxied) if self._proxied else ("", "")
+            properties.write_text(
+                PROPERTIES.format(
+                    port=self.port,
+                    controller=free_port(),
+                    data=self.directory / "data",
+                    listeners=listeners,
+                    advertised=advertised,
+                )
+            )
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "a")
             self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)).wait(60)
         self._process = self._java("kafka.Kafka", str(properties))
