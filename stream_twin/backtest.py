@@ -23,7 +23,8 @@ from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.residual import Forecast, Residual
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Catalogue
-from stream_twin.twin import scale
+from stream_twin.twin.kernel import from_working
+from stream_twin.twin.kernel import scale as scale_of
 
 CALM = LaneSettings(estimate_every_s=HOUR)
 """Nobody reads estimates here, so they are made seldom; beliefs, examples and risk do not depend on it."""
@@ -175,6 +176,7 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
     """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top."""
     player = Player(catalogue)
     signal = catalogue[GLUCOSE]
+    scale = scale_of(signal)
     found: list[Forecasts] = []
     waiting: list[Sent] = []
     known = _Known()
@@ -201,8 +203,8 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
             amounts.clear()
         filtered = [
             (
-                scale.from_working(signal, mean),
-                (scale.from_working(signal, mean + sd) - scale.from_working(signal, mean - sd)) / 2,
+                from_working(scale, mean),
+                (from_working(scale, mean + sd) - from_working(scale, mean - sd)) / 2,
             )
             for mean, sd in player.lane.forecast(person, GLUCOSE, [sent.at + 60.0 * h for h in HORIZONS_MIN])
         ]

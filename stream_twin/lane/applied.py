@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 
 from stream_twin.events import AlertChange, Output
-from stream_twin.twin.kernel import Floats, Ints
+from stream_twin.twin.kernel import Ints, Shown
 
 _encode = msgspec.json.Encoder().encode
 
@@ -23,7 +23,7 @@ class Applied:
         self.alerted: set[bytes] = set()
         self.urgent = False
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.surprises: list[tuple[Ints, Floats]] = []
+        self.surprises: list[tuple[Ints, Shown]] = []
 
     def put(self, offset: int, output: Output) -> None:
         self.outputs.append((offset, output))

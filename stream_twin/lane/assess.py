@@ -1,11 +1,10 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
-from math import hypot, inf, isnan
+from math import inf, isnan
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from stream_twin.alerts.desk import Desk
 from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
@@ -15,15 +14,11 @@ from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Signal
-from stream_twin.twin import scale
 from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
-from stream_twin.twin.kernel import Floats
-from stream_twin.twin.tracks import Look, Track, Tracks
+from stream_twin.twin.kernel import LOOKS
+from stream_twin.twin.tracks import Track, Tracks
 
-SD90 = 1.6448536269514722
-"""Half the width of a normal distribution's central 90 %, in standard deviations."""
-FENCE = 5.0
-"""A sample beyond so many standard deviations of what is predicted has its patient assessed at once."""
+MEAN, PREDICTIVE_SD, FENCES, SHOWN = (LOOKS.index(name) for name in ("working_mean", "predictive_sd", "fence_low", "shown_level"))
 _encode = msgspec.json.Encoder().encode
 Due = tuple[Patient, int, float | None]
 """Whom to assess, the log offset that is the cause, and the arrival time of that record where it is a sample."""
@@ -51,8 +46,8 @@ class Assessor:
         for patient, _, _ in due:
             if patient.state.watched_since == -inf:  # its first input came before the lane's first tick
                 patient.state.watched_since = own.clock
-        beliefs = self.beliefs([patient for patient, _, _ in due], own)
-        for (patient, offset, arrived_at), belief in zip(due, beliefs, strict=True):
+        looks = self._look([patient for patient, _, _ in due], own, None)
+        for (patient, offset, arrived_at), (belief, rows) in zip(due, looks, strict=True):
             state = patient.state
             if at_tick and state.example_at <= own.complete_to:
                 self._score(patient, belief, own, offset, out)
@@ -62,32 +57,60 @@ class Assessor:
                 out.alerted.add(patient.key)
             if changes or own.clock - state.estimated_at >= own.settings.estimate_every_s:
                 state.estimated_at = own.clock
-                out.put(offset, Output("twin.estimates", patient.key, _encode(self._estimate(patient, belief, arrived_at))))
-            self._set_fences(patient, belief)
+                estimate = _encode(self._estimate(patient, belief, rows, arrived_at))
+                out.put(offset, Output("twin.estimates", patient.key, estimate))
+            self._set_fences(patient, belief, rows)
             state.assessed_at, state.corrected = own.clock, False
 
     # ------------------------------------------------------------------------------------------------------ belief
 
     def beliefs(self, patients: Sequence[Patient], own: Own, at: float | None = None) -> list[Belief]:
-        """One belief each. The tracks of all patients are looked at in one go."""
-        beliefs, tracks, moments = [], list[Track](), list[float]()
+        """One belief each, at ``at`` or now."""
+        return [belief for belief, _ in self._look(patients, own, at)]
+
+    def _look(self, patients: Sequence[Patient], own: Own, at: float | None) -> list[tuple[Belief, list[list[float]]]]:
+        """A belief each, and the kernel's row of each of its signals. The tracks of all patients are looked at in one go."""
+        beliefs, slots, moments = list[Belief](), list[int](), list[float]()
         followed: list[list[tuple[str, Track, Latest]]] = []
         for patient in patients:
-            names = [(name, track, patient.latest[name]) for name, track in patient.tracks.items()]
-            names = [entry for entry in names if entry[2].at > -inf]
+            latest = patient.latest
+            names = [(name, track, latest[name]) for name, track in patient.tracks.items() if latest[name].at > -inf]
             followed.append(names)
-            moment = max([own.clock, *(latest.at for _, _, latest in names)]) if at is None else at
+            moment = max([own.clock, *(entry[2].at for entry in names)]) if at is None else at
             beliefs.append(self._belief(patient, moment, own))
             for _, track, _ in names:
-                tracks.append(track)
+                slots.append(track.slot)
                 moments.append(moment)
-        if tracks:
-            look = self._tracks.look(tracks, np.array(moments))
-            rows = zip(*(column.tolist() for column in _columns(look)), strict=True)
-            for belief, names in zip(beliefs, followed, strict=True):
-                for (name, track, latest), row in zip(names, rows, strict=False):
-                    belief.signals[name] = self._signal_belief(track, latest, row)
-        return beliefs
+        rows = self._tracks.look(slots, moments).tolist() if slots else []
+        looks, start, signals = [], 0, self._signals
+        for belief, names in zip(beliefs, followed, strict=True):
+            own_rows = rows[start : start + len(names)]
+            start += len(names)
+            for (name, track, known), row in zip(names, own_rows, strict=True):
+                level, low, high, baseline, deviation, deviation_sd, mean, sd = row[:8]
+                surprise = track.z[-1]
+                belief.signals[name] = SignalBelief(
+                    signals[track.signal],
+                    level,
+                    low,
+                    high,
+                    baseline,
+                    deviation,
+                    deviation_sd,
+                    0.0 if isnan(surprise) else surprise,
+                    known.value,
+                    known.at,
+                    mean,
+                    sd,
+                    known.device,
+                    known.repeats,
+                    known.repeats_since,
+                    known.period_s,
+                    track.z,
+                    track.at,
+                )
+            looks.append((belief, own_rows))
+        return looks
 
     def _belief(self, patient: Patient, at: float, own: Own) -> Belief:
         state = patient.state
@@ -110,38 +133,10 @@ class Assessor:
             device.end = None if assigned.end is None else seconds(assigned.end)
         return device
 
-    def _signal_belief(self, track: Track, latest: Latest, row: tuple[float, ...]) -> SignalBelief:
-        signal = self._signals[track.signal]
-        level, level_sd, predictive_sd, baseline, deviation, deviation_sd = row
-        ends = (
-            scale.from_working(signal, level - SD90 * predictive_sd),
-            scale.from_working(signal, level + SD90 * predictive_sd),
-        )
-        surprise = track.z[track.applied - 1] if track.applied else 0.0
-        return SignalBelief(
-            signal=signal,
-            level=scale.from_working(signal, level),
-            low=max(ends[0], signal.plausible[0]),
-            high=min(ends[1], signal.plausible[1]),
-            baseline=scale.from_working(signal, baseline),
-            deviation=deviation,
-            deviation_sd=deviation_sd,
-            surprise=0.0 if isnan(surprise) else surprise,
-            last_value=latest.value,
-            last_at=latest.at,
-            working_mean=level,
-            working_sd=level_sd,
-            device=latest.device,
-            repeats=latest.repeats,
-            repeats_since=latest.repeats_since,
-            period_s=latest.period_s,
-            surprises=track.z,
-            surprised_at=track.at,
-        )
-
     def forecast(self, track: Track, at: Sequence[float]) -> list[tuple[float, float]]:
-        look = self._tracks.look([track] * len(at), np.array(at, dtype=float))
-        return list(zip(look.level.tolist(), look.predictive_sd.tolist(), strict=True))
+        """Mean and standard deviation of a sample at each of ``at``, on the working scale."""
+        rows = self._tracks.look([track.slot] * len(at), list(at))
+        return [(row[MEAN], row[PREDICTIVE_SD]) for row in rows.tolist()]
 
     # --------------------------------------------------------------------------------------------------- outputs
 
@@ -169,21 +164,21 @@ class Assessor:
         )
         out.put(offset, Output("learning.examples", patient.key, _encode(example)))
 
-    def _estimate(self, patient: Patient, belief: Belief, arrived_at: float | None) -> Estimate:
+    def _estimate(self, patient: Patient, belief: Belief, rows: list[list[float]], arrived_at: float | None) -> Estimate:
         return Estimate(
             patient_id=patient.id,
             at=belief.at,
             signals={
                 name: SignalEstimate(
-                    level=_short(s.level),
-                    low=_short(s.low),
-                    high=_short(s.high),
-                    baseline=_short(s.baseline),
+                    level=row[SHOWN],
+                    low=row[SHOWN + 1],
+                    high=row[SHOWN + 2],
+                    baseline=row[SHOWN + 3],
                     last_value=s.last_value,
                     last_at=s.last_at,
                     surprise=round(s.surprise, 2),
                 )
-                for name, s in belief.signals.items()
+                for (name, s), row in zip(belief.signals.items(), rows, strict=True)
             },
             state=belief.profile.state,
             risk=belief.risk,
@@ -191,26 +186,14 @@ class Assessor:
             arrived_at=arrived_at,
         )
 
-    def _set_fences(self, patient: Patient, belief: Belief) -> None:
-        for name, signal_belief in belief.signals.items():
-            signal = signal_belief.signal
-            low, high = signal.limits
-            personal = belief.profile.limits.get(name)
-            if personal is not None:
-                low = low if personal.low is None else personal.low
-                high = high if personal.high is None else personal.high
-            spread = FENCE * hypot(signal_belief.working_sd, signal.model.noise_sd)
-            latest = patient.latest[name]
-            near = scale.from_working(signal, signal_belief.working_mean - spread)
-            far = scale.from_working(signal, signal_belief.working_mean + spread)
-            latest.fence_low = near if low is None else max(low, near)
-            latest.fence_high = far if high is None else min(high, far)
-
-
-def _short(value: float) -> float:
-    """Five significant digits: enough for people, a third of the bytes."""
-    return float(f"{value:.5g}")
-
-
-def _columns(look: Look) -> list[Floats]:
-    return [look.level, look.level_sd, look.predictive_sd, look.baseline, look.deviation, look.deviation_sd]
+    def _set_fences(self, patient: Patient, belief: Belief, rows: list[list[float]]) -> None:
+        personal = belief.profile.limits
+        for (name, signal_belief), row in zip(belief.signals.items(), rows, strict=True):
+            low, high = signal_belief.signal.limits
+            if personal and name in personal:
+                limits = personal[name]
+                low = low if limits.low is None else limits.low
+                high = high if limits.high is None else limits.high
+            latest, near, far = patient.latest[name], row[FENCES], row[FENCES + 1]
+            latest.fence_low = near if low is None or low < near else low
+            latest.fence_high = far if high is None or high > far else high

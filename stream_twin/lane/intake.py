@@ -16,7 +16,6 @@ from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
 from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, seconds
 from stream_twin.signals import Signal
-from stream_twin.twin import scale
 from stream_twin.twin.tracks import Track, Tracks
 
 decode = msgspec.json.Decoder(AnyInput).decode
@@ -110,11 +109,8 @@ class Intake:
                 self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
                 track.allow(lateness_s, self._own.complete_to)
             latest = patient.latest[name]
-        if sample.retracted or value is None:
-            raw = working = nan
-        else:
-            raw, working = value, scale.to_working(self._signals[track.signal], value)
-        fate = self._tracks.offer(track, identity, at, working, raw, sample.version, self._own.complete_to)
+        raw = nan if sample.retracted or value is None else value
+        fate = self._tracks.offer(track, identity, at, raw, sample.version, self._own.complete_to)
         if fate != "applied":
             return fate
         state = patient.state

@@ -1,4 +1,4 @@
-"""The batched Kalman filter: many tracks per NumPy call, the same bits whatever the batch.
+"""The Kalman filter, compiled: sample after sample, track after track, the same bits whatever the batch.
 
 A track's state has the elements of :data:`ELEMENTS`, deviations from the population's mean on the signal's working
 scale. Every element is an Ornstein-Uhlenbeck process with rate ``r`` (1/s) and the elements share a stationary
@@ -7,11 +7,17 @@ covariance ``S``, so with ``f = exp(-r * gap)`` prediction is exact for any gap,
     x' = f * x        P' = S + f f^T * (P - S)
 
 A silent track returns to the population. ``predict(a)`` then ``predict(b)`` equals ``predict(a + b)`` to rounding.
-Only elementwise operations and sums over fixed short axes are used: no BLAS, whose results depend on the batch.
+
+Compiled by Numba, without its fast mathematics: one NumPy call per step for many tracks costs ten times as much, and a series
+of one track cannot be batched at all. A state is one row of :data:`WIDTH` numbers: mean, upper triangle of the covariance row
+by row, time of the state, and the side of the last outlier (-1, 0 or 1). Working scales increase in the value, so that high
+stays high.
 """
 
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,36 +25,60 @@ from stream_twin.signals import Signal, SignalModel
 
 ELEMENTS = ("baseline", "slow", "fast", "momentum", "cosine", "sine")
 D = len(ELEMENTS)
+UPPER = np.triu_indices(D)
+PAIRS = len(UPPER[0])
+WIDTH = D + PAIRS + 2
+AT, OUTLIER_SIDE = D + PAIRS, D + PAIRS + 1
 DAY_S = 86400.0
 CIRCADIAN_S = 45 * DAY_S
 """Time constant with which a daily rhythm is forgotten."""
 OUTLIER = 4.0
 """A first innovation beyond so many standard deviations is trusted only as much as one of this size."""
 
+SD90 = 1.6448536269514722
+"""Half the width of a normal distribution's central 90 %, in standard deviations."""
+FENCE = 5.0
+"""A sample beyond so many standard deviations of what is predicted is worth a look at once."""
+LONGEST_GAP_S = 1e12
+"""Of a track without samples."""
+SHOWN_DIGITS = 5
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Shown = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """One row per signal of the catalogue, in its order.
 
-    ``rates`` (S, D) 1/s, ``stationary`` (S, D, D), ``means`` (S,) and ``noise`` (S,) variance, on the working scale.
+    ``rates`` (S, D) 1/s, ``stationary`` (S, PAIRS) upper triangle, ``means`` (S,) and ``noise`` (S,) variance, on the working
+    scale. ``scale`` (S, 3): which transform (0 none, 1 logarithm, 2 logarithm of the headroom), its ceiling, and how near its
+    argument may come to 0. ``plausible`` (S, 2): bounds in the canonical unit.
     """
 
     rates: Floats
     stationary: Floats
     means: Floats
     noise: Floats
+    scale: Floats
+    plausible: Floats
 
     @classmethod
     def of(cls, signals: list[Signal]) -> "Parameters":
         return cls(
             rates=np.array([rates(s.model) for s in signals]).reshape(-1, D),
-            stationary=np.array([stationary(s.model) for s in signals]).reshape(-1, D, D),
+            stationary=np.array([stationary(s.model)[UPPER] for s in signals]).reshape(-1, PAIRS),
             means=np.array([s.model.mean for s in signals]),
             noise=np.array([s.model.noise_sd**2 for s in signals]),
+            scale=np.array([scale(s) for s in signals]).reshape(-1, 3),
+            plausible=np.array([s.plausible for s in signals], dtype=float).reshape(-1, 2),
         )
+
+
+def scale(signal: Signal) -> Floats:
+    """Row of ``Parameters.scale``. Values where the logarithm ends are taken half a display step inside it."""
+    kind, ceiling = {"log": (1.0, 0.0), "log_headroom": (2.0, signal.ceiling + 1)}.get(signal.transform, (0.0, 0.0))
+    return np.array([kind, ceiling, 0.5 * 10.0**-signal.decimals])
 
 
 def rates(model: SignalModel) -> list[float]:
@@ -75,54 +105,201 @@ def stationary(model: SignalModel) -> Floats:
     return covariance
 
 
-def loading(at: Floats) -> Floats:
-    """How a sample at ``at`` (N,), seconds, reads the elements: (N, D)."""
-    phase = (2 * np.pi / DAY_S) * np.mod(at, DAY_S)
-    h = np.empty((len(at), D))
-    h[:, :3] = 1.0
-    h[:, 3] = -1.0
-    np.cos(phase, out=h[:, 4])
-    np.sin(phase, out=h[:, 5])
-    return h
+def empty(parameters: Parameters, signal: int) -> Floats:
+    """State of a track before its first sample, (WIDTH,)."""
+    return np.concatenate([np.zeros(D), parameters.stationary[signal], [-np.inf, 0.0]])
 
 
-def predict(mean: Floats, covariance: Floats, gap: Floats, rate: Floats, stationary: Floats) -> tuple[Floats, Floats]:
-    """State after ``gap`` (N,) seconds. mean (N, D), covariance, stationary (N, D, D), rate (N, D)."""
-    f = np.exp(-rate * gap[:, None])
-    return mean * f, stationary + (f[:, :, None] * f[:, None, :]) * (covariance - stationary)
+_jit = numba.njit(cache=True, error_model="numpy")
 
 
-def innovation(mean: Floats, covariance: Floats, h: Floats, noise: Floats, residual: Floats) -> tuple[Floats, Floats, Floats]:
-    """Innovation (N,), its variance (N,) and ``P h`` (N, D), for ``residual`` = sample minus population mean."""
-    ph = covariance[:, :, 0] * h[:, 0, None]
-    for k in range(1, D):
-        ph = ph + covariance[:, :, k] * h[:, k, None]
-    return residual - dot(h, mean), dot(h, ph) + noise, ph
+@_jit
+def to_working(scale: Floats, value: float) -> float:
+    if scale[0] == 1.0:
+        return math.log(max(value, float(scale[2])))
+    if scale[0] == 2.0:
+        return -math.log(max(scale[1] - value, scale[2]))
+    return value
 
 
-def dot(a: Floats, b: Floats) -> Floats:
-    """Row by row, (N, D) x (N, D) -> (N,), summed in a fixed order."""
-    total = a[:, 0] * b[:, 0]
-    for k in range(1, D):
-        total = total + a[:, k] * b[:, k]
+@_jit
+def from_working(scale: Floats, working: float) -> float:
+    if scale[0] == 1.0:
+        return math.exp(min(working, 700.0))
+    if scale[0] == 2.0:
+        return float(scale[1]) - math.exp(min(-working, 700.0))
+    return working
+
+
+@_jit
+def _predict(row: Floats, gap: float, rates: Floats, stationary: Floats, mean: Floats, covariance: Floats, f: Floats) -> None:
+    """Mean (D,) and covariance (D, D) after ``gap`` seconds; ``f`` (D,) is room to work in."""
+    for i in range(D):
+        f[i] = math.exp(-rates[i] * gap)
+        mean[i] = row[i] * f[i]
+    k = 0
+    for i in range(D):
+        for j in range(i, D):
+            entry = stationary[k] + (f[i] * f[j]) * (row[D + k] - stationary[k])
+            covariance[i, j] = entry
+            covariance[j, i] = entry
+            k += 1
+
+
+@_jit
+def loading(at: float, h: Floats) -> None:
+    """How a sample at ``at``, seconds, reads the elements: into ``h`` (D,)."""
+    phase = (2 * math.pi / DAY_S) * (at % DAY_S)
+    h[0] = h[1] = h[2] = 1.0
+    h[3] = -1.0
+    h[4] = math.cos(phase)
+    h[5] = math.sin(phase)
+
+
+@_jit
+def _dot(a: Floats, b: Floats, start: int, end: int) -> float:
+    total = 0.0
+    for k in range(start, end):
+        total += a[k] * b[k]
     return total
 
 
-def update(
-    mean: Floats, covariance: Floats, h: Floats, noise: Floats, residual: Floats, outlier: NDArray[np.int8]
-) -> tuple[Floats, Floats, Floats, NDArray[np.int8]]:
-    """Take one sample into each of N tracks.
+@_jit
+def _quadratic(covariance: Floats, h: Floats, start: int, end: int) -> float:
+    total = 0.0
+    for i in range(start, end):
+        for j in range(start, end):
+            total += h[i] * covariance[i, j] * h[j]
+    return total
+
+
+@_jit
+def follow(
+    parameters: Parameters,
+    state: Floats,
+    signal: Ints,
+    slots: Ints,
+    times: Floats,
+    values: Floats,
+    marks: Ints,
+    surprises: Shown,
+    before: Floats,
+) -> None:
+    """Take samples into tracks, one after another.
 
     An innovation of more than :data:`OUTLIER` standard deviations counts as one of that size, its variance enlarged accordingly,
-    unless the sample before was one to the same side (``outlier``, -1, 0 or 1): then it is a change, and is taken whole.
+    unless the sample before was one to the same side: then it is a change, and is taken whole.
 
-    Returns:
-        mean (N, D), covariance (N, D, D), standardised innovation (N,), new ``outlier`` (N,).
+    Args:
+        state: (N, WIDTH), changed in place. signal: (N,) row of ``parameters`` of each.
+        slots, times, values: (M,), which track, when, and in the canonical unit; NaN is passed over.
+        marks: numbers of the samples, increasing, before which the state is copied.
+        surprises: (M,), filled with the standardised innovations, NaN where passed over.
+        before: (len(marks), WIDTH), filled with these copies.
     """
-    error, variance, ph = innovation(mean, covariance, h, noise, residual)
-    z = error / np.sqrt(variance)
-    beyond = np.where(np.abs(z) > OUTLIER, np.sign(z), 0).astype(np.int8)
-    doubted = (beyond != 0) & (beyond != outlier)
-    trusted = np.where(doubted, error * error / (OUTLIER * OUTLIER), variance)
-    taken = ph[:, :, None] * ph[:, None, :] / trusted[:, None, None]  # so, and not gain times ph: symmetric to the last bit
-    return mean + ph * (error / trusted)[:, None], covariance - taken, z, beyond
+    mean, covariance, f, h, ph = np.empty(D), np.empty((D, D)), np.empty(D), np.empty(D), np.empty(D)
+    mark = 0
+    for n in range(len(slots)):
+        row = state[slots[n]]
+        if mark < len(marks) and marks[mark] == n:
+            before[mark] = row
+            mark += 1
+        if math.isnan(values[n]):
+            surprises[n] = np.nan
+            continue
+        s, at = signal[slots[n]], times[n]
+        gap = min(max(at - row[AT], 0.0), LONGEST_GAP_S)
+        _predict(row, gap, parameters.rates[s], parameters.stationary[s], mean, covariance, f)
+        loading(at, h)
+        for i in range(D):
+            ph[i] = _dot(covariance[i], h, 0, D)
+        error = to_working(parameters.scale[s], values[n]) - parameters.means[s] - _dot(h, mean, 0, D)
+        variance = _dot(h, ph, 0, D) + parameters.noise[s]
+        z = error / math.sqrt(variance)
+        side = 0.0
+        if abs(z) > OUTLIER:
+            side = 1.0 if z > 0 else -1.0
+        trusted = error * error / (OUTLIER * OUTLIER) if side not in (0.0, row[OUTLIER_SIDE]) else variance
+        k = D
+        for i in range(D):
+            row[i] = mean[i] + ph[i] * (error / trusted)
+            for j in range(i, D):
+                row[k] = covariance[i, j] - ph[i] * ph[j] / trusted
+                k += 1
+        row[AT] = at
+        row[OUTLIER_SIDE] = side
+        surprises[n] = z
+
+
+LOOKS = (
+    "level",
+    "low",
+    "high",
+    "baseline",
+    "deviation",
+    "deviation_sd",
+    "working_mean",
+    "working_sd",
+    "predictive_sd",
+    "fence_low",
+    "fence_high",
+    "shown_level",
+    "shown_low",
+    "shown_high",
+    "shown_baseline",
+)
+"""Columns of :func:`look`, see :class:`stream_twin.twin.belief.SignalBelief`. ``predictive_sd`` is that of a sample on the working
+scale; beyond ``fence`` a sample is worth a look at once; what is shown has :data:`SHOWN_DIGITS` significant digits."""
+
+
+@_jit
+def look(parameters: Parameters, state: Floats, signal: Ints, slots: Ints, at: Floats) -> Floats:
+    """What tracks ``slots`` (N,) are believed to be at ``at`` (N,), or at their last sample if that is later: (N, LOOKS)."""
+    mean, covariance, f, h = np.empty(D), np.empty((D, D)), np.empty(D), np.empty(D)
+    usual = np.empty((D, D))
+    seen = np.empty((len(slots), len(LOOKS)))
+    for n in range(len(slots)):
+        row, s = state[slots[n]], signal[slots[n]]
+        moment = max(at[n], row[AT])
+        scale, noise = parameters.scale[s], parameters.noise[s]
+        _predict(row, min(moment - row[AT], LONGEST_GAP_S), parameters.rates[s], parameters.stationary[s], mean, covariance, f)
+        k = 0
+        for i in range(D):
+            for j in range(i, D):
+                usual[i, j] = usual[j, i] = parameters.stationary[s, k]
+                k += 1
+        loading(moment, h)
+        around = _dot(h, mean, 1, 4)
+        baseline = parameters.means[s] + h[0] * mean[0] + _dot(h, mean, 4, D)
+        level = baseline + around
+        variance = max(_quadratic(covariance, h, 0, D), 0.0)
+        predictive_sd = math.sqrt(variance + noise)
+        spread = math.sqrt(max(_quadratic(usual, h, 1, 4), 1e-12))
+        out = seen[n]
+        out[0] = from_working(scale, level)
+        out[1] = max(from_working(scale, level - SD90 * predictive_sd), parameters.plausible[s, 0])
+        out[2] = min(from_working(scale, level + SD90 * predictive_sd), parameters.plausible[s, 1])
+        out[3] = from_working(scale, baseline)
+        out[4] = around / spread
+        out[5] = math.sqrt(max(_quadratic(covariance, h, 1, 4), 0.0)) / spread
+        out[6] = level
+        out[7] = math.sqrt(variance)
+        out[8] = predictive_sd
+        out[9] = from_working(scale, level - FENCE * predictive_sd)
+        out[10] = from_working(scale, level + FENCE * predictive_sd)
+        for k in range(4):
+            out[11 + k] = _rounded(out[k])
+    return seen
+
+
+@_jit
+def _rounded(value: float) -> float:
+    """To :data:`SHOWN_DIGITS` significant digits: enough for people, a third of the bytes."""
+    if value == 0.0 or not math.isfinite(value):
+        return value
+    places = SHOWN_DIGITS - 1 - math.floor(math.log10(abs(value)))
+    if places >= 0:
+        power = 10.0**places
+        return float(np.rint(value * power) / power)
+    power = 10.0**-places
+    return float(np.rint(value / power) * power)

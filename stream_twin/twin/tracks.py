@@ -7,7 +7,6 @@ numbers as in-order arrival, so the same state. Samples behind the watermark are
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
 from math import inf, isnan, nan
 from typing import Literal
 
@@ -15,9 +14,9 @@ import numpy as np
 from msgspec import Struct
 
 from stream_twin.twin import kernel
-from stream_twin.twin.kernel import D, Floats, Ints, Parameters
+from stream_twin.twin.kernel import Floats, Ints, Parameters, Shown
 
-CHECKPOINT_EVERY = 32
+CHECKPOINT_EVERY = 16
 """Samples between two checkpoints of a track: what a late sample costs at most beyond those after it."""
 ID_BYTES = 8
 
@@ -25,18 +24,19 @@ Fate = Literal["applied", "duplicate", "late", "conflict"]
 
 
 class Checkpoint(Struct, array_like=True):
-    """State of a track before its sample number ``index``; ``at`` is the time of the state, -inf before the first sample."""
+    """State of a track before its sample number ``index``: a row of the kernel, as bytes."""
 
     index: int
-    at: float
-    outlier: int
-    mean: list[float]
-    covariance: list[float]
-    """The upper triangle, row by row."""
+    state: bytes
+
+    @property
+    def at(self) -> float:
+        """Time of the state, -inf before the first sample."""
+        return float(np.frombuffer(self.state)[kernel.AT])
 
 
 class Track:
-    """One signal of one patient. Values are on the working scale; NaN is a sample that was retracted."""
+    """One signal of one patient. Its remembered samples are columns, ``raw`` in the canonical unit, NaN where retracted."""
 
     __slots__ = (
         "applied",
@@ -49,7 +49,6 @@ class Track:
         "raw",
         "signal",
         "slot",
-        "value",
         "version",
         "z",
     )
@@ -60,7 +59,6 @@ class Track:
         self.slot = slot
         self.lateness_s = lateness_s
         self.at = array("d")
-        self.value = array("d")
         self.raw = array("d")
         self.z = array("f")
         self.version = array("I")
@@ -91,16 +89,15 @@ class Track:
             start = self.ids.rfind(identity, 0, start + ID_BYTES - 1)
         return start // ID_BYTES if start >= 0 else -1
 
-    def insert(self, index: int, identity: bytes, at: float, value: float, raw: float, version: int) -> None:
+    def insert(self, index: int, identity: bytes, at: float, raw: float, version: int) -> None:
         self.at.insert(index, at)
-        self.value.insert(index, value)
         self.raw.insert(index, raw)
         self.z.insert(index, nan)
         self.version.insert(index, version)
         self.ids[index * ID_BYTES : index * ID_BYTES] = identity
 
     def remove(self, start: int, end: int) -> None:
-        for column in (self.at, self.value, self.raw, self.z, self.version):
+        for column in (self.at, self.raw, self.z, self.version):
             del column[start:end]
         del self.ids[start * ID_BYTES : end * ID_BYTES]
 
@@ -117,31 +114,32 @@ class Track:
 
 
 class Tracks:
-    """All tracks of a lane: their states as arrays, one row (slot) each.
-
-    ``mean`` (N, D), ``covariance`` (N, D, D), ``at`` (N,) time of the state, -inf before the first sample.
-    """
+    """All tracks of a lane: their states in one array, one row (slot) each, as the kernel has them."""
 
     def __init__(self, parameters: Parameters, pending_limit: int = 4000) -> None:
         self.parameters = parameters
         self.pending_limit = pending_limit
-        self._capacity = 0
+        self.state = np.zeros((0, kernel.WIDTH))
+        self._signal = np.zeros(0, np.int64)
+        self._empty = np.array([kernel.empty(parameters, signal) for signal in range(len(parameters.means))])
         self._free: list[int] = []
         self._dirty: dict[int, Track] = {}
-        self._surprises: list[tuple[Ints, Floats]] = []
+        self._surprises: list[tuple[Ints, Shown]] = []
         self._settled: list[tuple[Track, float]] = []
-        self.mean = np.zeros((0, D))
-        self.covariance = np.zeros((0, D, D))
-        self.at = np.zeros(0)
-        self.outlier = np.zeros(0, np.int8)
-        self.signal = np.zeros(0, np.int64)
+        self._warm()
+
+    def _warm(self) -> None:
+        """Have the kernel compiled, or loaded from where that is kept, now and not with the first sample."""
+        nothing = np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, kernel.WIDTH))
+        kernel.follow(self.parameters, self.state, self._signal, np.zeros(0, np.int64), *nothing)
+        self.look([], [])
 
     def new(self, key: bytes, signal: int, lateness_s: float) -> Track:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        self.mean[slot], self.covariance[slot] = 0.0, self.parameters.stationary[signal]
-        self.at[slot], self.outlier[slot], self.signal[slot] = -inf, 0, signal
+        self.state[slot] = self._empty[signal]
+        self._signal[slot] = signal
         return Track(key, signal, slot, lateness_s)
 
     def free(self, track: Track) -> None:
@@ -149,19 +147,18 @@ class Tracks:
         self._free.append(track.slot)
 
     def _grow(self) -> None:
-        old, new = self._capacity, max(256, self._capacity * 2)
-        for name in ("mean", "covariance", "at", "outlier", "signal"):
+        old, new = len(self.state), max(256, len(self.state) * 3 // 2)
+        for name in ("state", "_signal"):
             array_ = getattr(self, name)
             grown = np.zeros((new, *array_.shape[1:]), array_.dtype)
             grown[:old] = array_
             setattr(self, name, grown)
         self._free.extend(range(new - 1, old - 1, -1))
-        self._capacity = new
 
     # ------------------------------------------------------------------------------------------------ taking samples
 
-    def offer(self, track: Track, identity: bytes, at: float, value: float, raw: float, version: int, complete_to: float) -> Fate:
-        """Take one sample; it is applied by the next :meth:`flush`. ``value`` NaN: retracted. ``raw``: in the canonical unit.
+    def offer(self, track: Track, identity: bytes, at: float, raw: float, version: int, complete_to: float) -> Fate:
+        """Take one sample, in the canonical unit, NaN where retracted; it is applied by the next :meth:`flush`.
 
         ``complete_to`` must be the same until that flush.
         """
@@ -171,7 +168,6 @@ class Tracks:
             found = -1  # settled, or will be by the next flush
         if found < 0 and (not times or at > times[-1]):
             times.append(at)
-            track.value.append(value)
             track.raw.append(raw)
             track.z.append(nan)
             track.version.append(version)
@@ -185,7 +181,7 @@ class Tracks:
                 return "duplicate"
             if version == known:
                 # What is retracted stays so, whatever the same version says of its value.
-                same = track.at[found] == at and (track.raw[found] == raw or isnan(value))
+                same = track.at[found] == at and (track.raw[found] == raw or isnan(raw))
                 return "duplicate" if same else "conflict"
             if min(at, track.at[found]) <= track.watermark(complete_to):
                 return "late"
@@ -195,7 +191,7 @@ class Tracks:
             return "late"
         index = track.place(identity, at)
         self._back_to(track, index)
-        track.insert(index, identity, at, value, raw, version)
+        track.insert(index, identity, at, raw, version)
         self._dirty[track.slot] = track
         self._raise_floor(track, complete_to)
         return "applied"
@@ -212,74 +208,60 @@ class Tracks:
         while track.checkpoints[-1].index > index:
             track.checkpoints.pop()
         checkpoint = track.checkpoints[-1]
-        self._restore(track, checkpoint)
+        self.state[track.slot] = np.frombuffer(checkpoint.state)
         track.applied = checkpoint.index
 
     def flush(self, complete_to: float) -> None:
-        """Apply all samples offered since the last flush. Each round takes one sample of every track that has one left."""
-        waiting = list(self._dirty.values())
+        """Apply all samples offered since the last flush, each track's in order of time."""
+        if not self._dirty:
+            return
+        tracks = list(self._dirty.values())
         self._dirty.clear()
-        while waiting:
-            batch = []
-            for track in waiting:
-                while track.applied < len(track.at):
-                    if not track.checkpoints or track.applied - track.checkpoints[-1].index >= CHECKPOINT_EVERY:
-                        self._checkpoint(track, complete_to)
-                    if not isnan(track.value[track.applied]):
-                        batch.append(track)
-                        break
-                    track.applied += 1
-            if batch:
-                self._round(batch)
-            waiting = batch
-
-    def _round(self, tracks: list[Track]) -> None:
-        slots = np.array([track.slot for track in tracks])
-        at = np.array([track.at[track.applied] for track in tracks])
-        values = np.array([track.value[track.applied] for track in tracks])
-        signals = self.signal[slots]
-        parameters = self.parameters
-        mean, covariance = self._predicted(slots, at)
-        mean, covariance, z, outlier = kernel.update(
-            mean,
-            covariance,
-            kernel.loading(at),
-            parameters.noise[signals],
-            values - parameters.means[signals],
-            self.outlier[slots],
+        times, values, lengths, marks = array("d"), array("d"), [], array("q")
+        for track in tracks:
+            start, length = track.applied, len(track.at) - track.applied
+            mark = track.checkpoints[-1].index + CHECKPOINT_EVERY if track.checkpoints else start
+            marks.extend(range(len(times) + max(mark - start, 0), len(times) + length, CHECKPOINT_EVERY))
+            times += track.at[start:]
+            values += track.raw[start:]
+            lengths.append(length)
+        slots = np.array([track.slot for track in tracks]).repeat(lengths)
+        surprises, before = np.empty(len(times), np.float32), np.empty((len(marks), kernel.WIDTH))
+        kernel.follow(
+            self.parameters,
+            self.state,
+            self._signal,
+            slots,
+            np.frombuffer(times),
+            np.frombuffer(values),
+            np.frombuffer(marks, np.int64),
+            surprises,
+            before,
         )
-        self.mean[slots], self.covariance[slots], self.at[slots], self.outlier[slots] = mean, covariance, at, outlier
-        self._surprises.append((signals, z))
-        for track, surprise in zip(tracks, z.tolist(), strict=True):
-            track.z[track.applied] = surprise
-            track.applied += 1
+        self._surprises.append((self._signal[slots], surprises))
+        self._remember(tracks, lengths, array("f", surprises.tobytes()), marks, before, complete_to)
 
-    def _predicted(self, slots: Ints, at: Floats) -> tuple[Floats, Floats]:
-        gap = np.minimum(np.maximum(at - self.at[slots], 0.0), 1e12)  # 1e12: from before the first sample
-        signals = self.signal[slots]
-        rate, stationary = self.parameters.rates[signals], self.parameters.stationary[signals]
-        return kernel.predict(self.mean[slots], self.covariance[slots], gap, rate, stationary)
-
-    # -------------------------------------------------------------------------------------------------- checkpoints
-
-    def _checkpoint(self, track: Track, complete_to: float) -> None:
-        slot = track.slot
-        track.checkpoints.append(
-            Checkpoint(
-                track.applied,
-                float(self.at[slot]),
-                int(self.outlier[slot]),
-                self.mean[slot].tolist(),
-                pack(self.covariance[slot]),
-            )
-        )
-        beyond = track.applied - self.pending_limit
-        self._settle(track, max(complete_to - track.lateness_s, track.at[beyond - 1] if beyond > 0 else -inf))
-
-    def _restore(self, track: Track, checkpoint: Checkpoint) -> None:
-        slot = track.slot
-        self.mean[slot], self.covariance[slot] = checkpoint.mean, unpack(checkpoint.covariance)
-        self.at[slot], self.outlier[slot] = checkpoint.at, checkpoint.outlier
+    def _remember(
+        self,
+        tracks: list[Track],
+        lengths: list[int],
+        surprises: "array[float]",
+        marks: "array[int]",
+        before: Floats,
+        complete_to: float,
+    ) -> None:
+        first = mark = 0
+        for track, length in zip(tracks, lengths, strict=True):
+            start, end = track.applied, first + length
+            track.z[start:] = surprises[first:end]
+            track.applied = start + length
+            while mark < len(marks) and marks[mark] < end:
+                index = track.applied - (end - marks[mark])
+                track.checkpoints.append(Checkpoint(index, before[mark].tobytes()))
+                beyond = index - self.pending_limit
+                self._settle(track, max(complete_to - track.lateness_s, track.at[beyond - 1] if beyond > 0 else -inf))
+                mark += 1
+            first = end
 
     def _settle(self, track: Track, watermark: float) -> None:
         """Forget what no sample within the lateness can change any more: all before the last checkpoint behind the watermark."""
@@ -301,63 +283,42 @@ class Tracks:
 
     # ------------------------------------------------------------------------------------------------------- belief
 
-    def look(self, tracks: Iterable[Track], at: Floats) -> "Look":
-        """What the tracks are believed to be at ``at`` (N,); changes nothing."""
-        tracks = list(tracks)
-        slots = np.array([track.slot for track in tracks], dtype=np.int64)
-        signals = self.signal[slots]
-        at = np.maximum(at, self.at[slots])
-        mean, covariance = self._predicted(slots, at)
-        parameters, h = self.parameters, kernel.loading(at)
-        level, predictive, _ = kernel.innovation(mean, covariance, h, parameters.noise[signals], -parameters.means[signals])
-        usual, around = h.copy(), h.copy()
-        usual[:, 1:4] = 0.0
-        around[:, [0, 4, 5]] = 0.0
-        spread, nothing = parameters.stationary[signals], np.zeros(len(slots))
-        _, usual_spread, _ = kernel.innovation(mean, spread, around, nothing, nothing)
-        _, deviation_variance, _ = kernel.innovation(mean, covariance, around, nothing, nothing)
-        scale = np.sqrt(np.maximum(usual_spread, 1e-12))
-        return Look(
-            level=-level,
-            level_sd=np.sqrt(np.maximum(predictive - parameters.noise[signals], 0.0)),
-            predictive_sd=np.sqrt(predictive),
-            baseline=parameters.means[signals] + kernel.dot(usual, mean),
-            deviation=kernel.dot(around, mean) / scale,
-            deviation_sd=np.sqrt(np.maximum(deviation_variance, 0.0)) / scale,
-        )
+    def look(self, slots: list[int], at: list[float]) -> Floats:
+        """What tracks are believed to be at ``at``, by their slots: (N, :data:`kernel.LOOKS`). Changes nothing."""
+        looked: Floats = kernel.look(self.parameters, self.state, self._signal, np.array(slots, np.int64), np.array(at, float))
+        return looked
 
     # ----------------------------------------------------------------------------------------------------- snapshot
 
     def save(self, track: Track) -> "SavedTrack":
-        slot = track.slot
         return SavedTrack(
             lateness_s=track.lateness_s,
             floor=track.floor,
-            state_at=float(self.at[slot]),
-            outlier=int(self.outlier[slot]),
-            mean=self.mean[slot].tolist(),
-            covariance=pack(self.covariance[slot]),
+            state=self.state[track.slot].tobytes(),
             applied=track.applied,
             checkpoints=track.checkpoints,
             ids=bytes(track.ids),
-            **{name: np.asarray(getattr(track, name), kind).tobytes() for name, kind in COLUMNS.items()},
+            at=track.at.tobytes(),
+            raw=track.raw.tobytes(),
+            z=track.z.tobytes(),
+            version=track.version.tobytes(),
         )
 
     def load(self, key: bytes, signal: int, saved: "SavedTrack") -> Track:
         track = self.new(key, signal, saved.lateness_s)
-        slot = track.slot
-        self.at[slot], self.outlier[slot] = saved.state_at, saved.outlier
-        self.mean[slot], self.covariance[slot] = saved.mean, unpack(saved.covariance)
+        self.state[track.slot] = np.frombuffer(saved.state)
         track.floor, track.applied, track.checkpoints = saved.floor, saved.applied, saved.checkpoints
         track.ids = bytearray(saved.ids)
-        for name, kind in COLUMNS.items():
-            getattr(track, name).extend(np.frombuffer(getattr(saved, name), kind).tolist())
+        track.at.frombytes(saved.at)
+        track.raw.frombytes(saved.raw)
+        track.z.frombytes(saved.z)
+        track.version.frombytes(saved.version)
         if track.applied < len(track.at):
-            self._dirty[slot] = track
+            self._dirty[track.slot] = track
         return track
 
-    def take_surprises(self) -> list[tuple[Ints, Floats]]:
-        """Signal indices and standardised innovations of what was applied since last taken."""
+    def take_surprises(self) -> list[tuple[Ints, Shown]]:
+        """Signal indices and standardised innovations of what was applied since last taken; NaN where retracted."""
         taken, self._surprises = self._surprises, []
         return taken
 
@@ -367,50 +328,17 @@ class Tracks:
         return taken
 
 
-COLUMNS = {"at": "<f8", "value": "<f8", "raw": "<f8", "z": "<f4", "version": "<u4"}
-
-
 class SavedTrack(Struct, kw_only=True):
-    """A track in a snapshot. ``covariance``: upper triangle, row by row. The remembered samples are columns as in
-    :data:`COLUMNS`, with 8 bytes per id."""
+    """A track in a snapshot. ``state``: the kernel's row, float64. The remembered samples are columns: ``at`` and ``raw``
+    float64, ``z`` float32, ``version`` uint32, 8 bytes per id; little-endian."""
 
     lateness_s: float
     floor: float
-    state_at: float
-    outlier: int
-    mean: list[float]
-    covariance: list[float]
+    state: bytes
     applied: int
     checkpoints: list[Checkpoint]
     ids: bytes
     at: bytes
-    value: bytes
     raw: bytes
     z: bytes
     version: bytes
-
-
-class Look(Struct):
-    """Belief about N tracks on their working scales, each (N,): see :class:`stream_twin.twin.belief.SignalBelief`."""
-
-    level: Floats
-    level_sd: Floats
-    predictive_sd: Floats
-    baseline: Floats
-    deviation: Floats
-    deviation_sd: Floats
-
-
-_UPPER = np.triu_indices(D)
-
-
-def pack(covariance: Floats) -> list[float]:
-    packed: list[float] = covariance[_UPPER].tolist()
-    return packed
-
-
-def unpack(upper: list[float]) -> Floats:
-    covariance = np.zeros((D, D))
-    covariance[_UPPER] = upper
-    covariance.T[_UPPER] = upper
-    return covariance

@@ -254,14 +254,14 @@ def test_a_record_whose_update_raises_is_set_aside_and_its_patient_goes_on(monke
         for patient in ("p", "q"):
             log.sample(patient, "heart_rate", T0 + 10 * k, 70 + k if not (patient == "p" and k == 10) else 66.6)
         log.tick(T0 + 10 * k + 1)
-    original = Assessor._signal_belief
+    original = Assessor._estimate
 
-    def fragile(self, track, latest, row):
-        if latest.value == 66.6:
+    def fragile(self, patient, belief, rows, arrived_at):
+        if belief.signals["heart_rate"].last_value == 66.6:
             raise ArithmeticError("injected")
-        return original(self, track, latest, row)
+        return original(self, patient, belief, rows, arrived_at)
 
-    monkeypatch.setattr(Assessor, "_signal_belief", fragile)
+    monkeypatch.setattr(Assessor, "_estimate", fragile)
     with pytest.raises(UpdateFailed, match="ArithmeticError"):
         applied(log.records)
     lane, outputs = applied(log.records, careful=True)

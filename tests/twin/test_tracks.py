@@ -15,7 +15,12 @@ from stream_twin.twin.tracks import CHECKPOINT_EVERY, SavedTrack, Tracks
 MODEL = SignalModel(mean=70, between_sd=8, slow_sd=4, fast_sd=6, noise_sd=2, circadian_sd=3)
 NEVER = -1e18
 PARAMETERS = Parameters(
-    np.array([kernel.rates(MODEL)]), kernel.stationary(MODEL)[None], np.array([MODEL.mean]), np.array([MODEL.noise_sd**2])
+    rates=np.array([kernel.rates(MODEL)]),
+    stationary=kernel.stationary(MODEL)[kernel.UPPER][None],
+    means=np.array([MODEL.mean]),
+    noise=np.array([MODEL.noise_sd**2]),
+    scale=np.array([[0.0, 0.0, 0.5]]),
+    plausible=np.array([[0.0, 300.0]]),
 )
 
 
@@ -40,7 +45,7 @@ def filled(samples, batch=7, complete_to=NEVER, lateness=120.0, limit=4000):
         if complete_to != NEVER and k % 10 == 9:
             tracks.flush(complete)
             complete = newest
-        fates.append(tracks.offer(track, number, at, value, value, 1, complete))
+        fates.append(tracks.offer(track, number, at, value, 1, complete))
         newest = max(newest, at)
         if k % batch == batch - 1:
             tracks.flush(complete)
@@ -49,7 +54,7 @@ def filled(samples, batch=7, complete_to=NEVER, lateness=120.0, limit=4000):
 
 
 def state(tracks, track):
-    return tracks.mean[track.slot].tobytes() + tracks.covariance[track.slot].tobytes() + tracks.at[track.slot].tobytes()
+    return tracks.state[track.slot].tobytes()
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,8 +92,8 @@ def test_settled_samples_are_forgotten_and_older_ones_are_late():
     samples = [(identity(k), 1.7e9 + 10 * k, 70 + float(rng.standard_normal())) for k in range(500)]
     tracks, track, _ = filled(samples, complete_to=0.0)
     assert len(track.at) <= 120 / 10 + 2 * CHECKPOINT_EVERY
-    assert tracks.offer(track, identity(9999), 1.7e9 + 5, 70.0, 70.0, 1, samples[-1][1]) == "late"
-    assert tracks.offer(track, identity(9998), samples[-1][1] - 100, 70.0, 70.0, 1, samples[-1][1]) == "applied"
+    assert tracks.offer(track, identity(9999), 1.7e9 + 5, 70.0, 1, samples[-1][1]) == "late"
+    assert tracks.offer(track, identity(9998), samples[-1][1] - 100, 70.0, 1, samples[-1][1]) == "applied"
     settled = tracks.take_settled()
     assert settled
     assert abs(np.mean([z for _, z in settled])) < 1
@@ -108,9 +113,9 @@ def test_the_same_again_is_a_duplicate_and_another_body_a_conflict():
     tracks, track, _ = filled(samples)
     before = state(tracks, track)
     number, at, value = samples[7]
-    assert tracks.offer(track, number, at, value, value, 1, NEVER) == "duplicate"
-    assert tracks.offer(track, number, at, value + 1, value + 1, 1, NEVER) == "conflict"
-    assert tracks.offer(track, number, samples[-1][1] + 50, value, value, 1, NEVER) == "conflict"
+    assert tracks.offer(track, number, at, value, 1, NEVER) == "duplicate"
+    assert tracks.offer(track, number, at, value + 1, 1, NEVER) == "conflict"
+    assert tracks.offer(track, number, samples[-1][1] + 50, value, 1, NEVER) == "conflict"
     tracks.flush(NEVER)
     assert state(tracks, track) == before
 
@@ -120,10 +125,10 @@ def test_a_correction_gives_what_the_right_value_had_given():
     number, at, _ = samples[40]
     right = [*samples[:40], (number, at, 55.0), *samples[41:]]
     tracks, track, _ = filled(samples)
-    assert tracks.offer(track, number, at, 55.0, 55.0, 2, NEVER) == "applied"
+    assert tracks.offer(track, number, at, 55.0, 2, NEVER) == "applied"
     tracks.flush(NEVER)
     assert state(tracks, track) == state(*filled(right)[:2])
-    assert tracks.offer(track, *samples[40], samples[40][2], 1, NEVER) == "duplicate"
+    assert tracks.offer(track, *samples[40], 1, NEVER) == "duplicate"
 
 
 def test_a_retraction_gives_what_silence_had_given_also_when_it_comes_first():
@@ -131,14 +136,14 @@ def test_a_retraction_gives_what_silence_had_given_also_when_it_comes_first():
     number, at, value = samples[40]
     without = state(*filled(samples[:40] + samples[41:])[:2])
     tracks, track, _ = filled(samples)
-    assert tracks.offer(track, number, at, nan, nan, 2, NEVER) == "applied"
+    assert tracks.offer(track, number, at, nan, 2, NEVER) == "applied"
     tracks.flush(NEVER)
     assert state(tracks, track) == without
     tracks, track, _ = filled(samples[:40])
-    assert tracks.offer(track, number, at, nan, nan, 2, NEVER) == "applied"
-    assert tracks.offer(track, number, at, value, value, 1, NEVER) == "duplicate"
+    assert tracks.offer(track, number, at, nan, 2, NEVER) == "applied"
+    assert tracks.offer(track, number, at, value, 1, NEVER) == "duplicate"
     for sample in samples[41:]:
-        tracks.offer(track, *sample, sample[2], 1, NEVER)
+        tracks.offer(track, *sample, 1, NEVER)
     tracks.flush(NEVER)
     assert state(tracks, track) == without
 
@@ -156,7 +161,7 @@ def test_saved_and_loaded_it_goes_on_exactly(seed, cut, shuffle):
     loaded = again.load(b"p", 0, msgspec.msgpack.decode(saved, type=SavedTrack))
     assert msgspec.msgpack.encode(again.save(loaded)) == saved
     for sample in samples[cut:]:
-        again.offer(loaded, *sample, sample[2], 1, NEVER)
+        again.offer(loaded, *sample, 1, NEVER)
     again.flush(NEVER)
     assert state(again, loaded) == state(expected, track)
 
@@ -168,7 +173,7 @@ def test_many_tracks_equal_each_alone():
     for step in range(60):
         for k, samples in streams.items():
             if step < len(samples):
-                together.offer(members[k], *samples[step], samples[step][2], 1, NEVER)
+                together.offer(members[k], *samples[step], 1, NEVER)
         if step % 5 == 4:
             together.flush(NEVER)
     for k, samples in streams.items():
@@ -179,10 +184,10 @@ def test_a_retraction_that_comes_first_of_all_does_no_harm():
     number, at, value = stream(6, 1)[0]
     tracks = Tracks(PARAMETERS)
     track = tracks.new(b"p", 0, 60.0)
-    assert tracks.offer(track, number, at, nan, nan, 2, NEVER) == "applied"
+    assert tracks.offer(track, number, at, nan, 2, NEVER) == "applied"
     tracks.flush(NEVER)
-    assert tracks.offer(track, identity(77), at - 10, value, value, 1, NEVER) == "applied"
-    assert tracks.offer(track, number, at, value, value, 3, NEVER) == "applied"
+    assert tracks.offer(track, identity(77), at - 10, value, 1, NEVER) == "applied"
+    assert tracks.offer(track, number, at, value, 3, NEVER) == "applied"
     tracks.flush(NEVER)
     assert state(tracks, track) == state(*filled([(identity(77), at - 10, value), (number, at, value)])[:2])
 
@@ -210,7 +215,7 @@ def test_where_batches_end_does_not_matter_for_corrections_retractions_and_repea
             if k % 10 == 9:
                 tracks.flush(complete)
                 complete = newest
-            fates.append(tracks.offer(track, number, at, value, value, version, complete))
+            fates.append(tracks.offer(track, number, at, value, version, complete))
             newest = max(newest, at)
             if k % step == step - 1:
                 tracks.flush(complete)

@@ -74,6 +74,8 @@ class Frozen(Rule[FrozenParameters]):
 
 
 def _improbable(signal: SignalBelief, parameters: FrozenParameters) -> bool:
+    if not signal.repeats:
+        return False
     repeat = max(parameters.least_repeat, _repeat(signal))
     return signal.repeats * math.log(repeat) <= math.log(parameters.chance)
 
