@@ -42,7 +42,7 @@ $(PEERS): benchmarks/peers/requirements.txt
 	@touch $@
 
 chaos: install
-	$(BIN)/python -m benchmarks.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 backtest: install
 	$(BIN)/python -m benchmarks.backtest $(ARGS)

@@ -29,6 +29,14 @@ SIGNALS = (
 OUTCOMES = ("illness", "deterioration", "well", "false_alarm", "admitted")
 
 
+class _Alert(msgspec.Struct):
+    """Of a change of an alert, what a command about it needs."""
+
+    patient_id: str
+    alert_id: str
+    state: str
+
+
 class Load(threading.Thread):
     """Sends ``rate`` records a second until :meth:`stop`. The same seed gives the same records but for their times."""
 
@@ -45,6 +53,10 @@ class Load(threading.Thread):
         self._recent: deque[tuple[str, str, bytes]] = deque(maxlen=300)
         self._corrigible: deque[events.Observation] = deque(maxlen=300)
         self._alerts: deque[tuple[str, str]] = deque(maxlen=100)
+
+    @property
+    def stopped(self) -> bool:
+        return self._ended.is_set()
 
     def stop(self) -> None:
         self._ended.set()
@@ -68,7 +80,7 @@ class Load(threading.Thread):
             if alerts is None:
                 alerts = Follower(self._broker, ["alerts"], self._prefix)
             for _, record in alerts.poll(0):
-                change = msgspec.json.decode(record.value or b"", type=events.AlertChange)
+                change = msgspec.json.decode(record.value or b"", type=_Alert)
                 if change.state in ("raised", "escalated"):
                     self._alerts.append((change.patient_id, change.alert_id))
         if alerts is not None:

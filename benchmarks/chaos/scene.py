@@ -64,6 +64,8 @@ class Scene:
         Meanwhile a supervisor starts again what has ended.
         """
         began = elapsed()
+        if not self.load.is_alive() and not self.load.stopped:
+            self.wrong.append("the load has stopped by itself")
         if not asyncio.run(self._settled(began + within_s)):
             logs = "\n".join(f"slot {slot}:\n{worker.log[-2500:]}" for slot, worker in self.workers.running.items())
             self.wrong.append(f"not everything was worked off within {within_s:.0f} s\n{logs}")
@@ -117,24 +119,10 @@ class Scene:
         """Rows of ``stream-twin audit``; what does not hold is among ``wrong``."""
         with tempfile.TemporaryDirectory(prefix="chaos-audit-") as directory:
             rows_file = Path(directory) / "rows.json"
-            command = [
-                *FAULTY,
-                *(NEXT_SCHEMA if self.workers.upgraded else ()),
-                "--",
-                "audit",
-                "--broker",
-                self.kafka.address,
-                "--prefix",
-                self.prefix,
-            ]
-            run = subprocess.run(
-                [*command, "--json", str(rows_file)],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=AUDIT_WITHIN_S,
-                check=False,
-            )
+            version = NEXT_SCHEMA if self.workers.upgraded else ()
+            command = [*FAULTY, *version, "--", "audit", "--broker", self.kafka.address, "--prefix", self.prefix]
+            command += ["--json", str(rows_file)]
+            run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=AUDIT_WITHIN_S, check=False)
             if run.returncode not in (0, 1) or not rows_file.exists():
                 self.wrong.append(f"the audit ended with {run.returncode}:\n{run.stderr[-2000:]}")
                 return []

@@ -1,8 +1,8 @@
 """The processes of the service during a campaign, and whether each may end as it did."""
 
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
