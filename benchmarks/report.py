@@ -1,10 +1,11 @@
 """Results of a campaign: printed for people, and ``build/reports/NAME.json`` for machines."""
 
+import csv
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -56,3 +57,28 @@ def report(name: str, results: Sequence[Result]) -> bool:
         table.add_row(f"{result.name}, {result.unit}", *numbers, wanted, verdict)
     Console().print(table)
     return all(result.met is not False for result in results)
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """The rows of a report; none where it was not made."""
+    path = DIRECTORY / f"{name}.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return rows
+
+
+def curve(name: str, columns: Sequence[str], points: Iterable[Sequence[float | str]]) -> None:
+    """``build/reports/NAME.csv``: what a plot is drawn from."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with (DIRECTORY / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in point] for point in points)
+
+
+def read_curve(name: str) -> list[dict[str, str]]:
+    """Its points, by column; none where it was not made."""
+    path = DIRECTORY / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""What is possible at all: aiokafka and decoding into the wire's type, nothing else. ``python -m ... BROKER TOPIC EVENTS``"""
+"""What is possible at all: aiokafka and decoding into the wire's type, nothing else. ``python -m ... BROKER TOPIC WARM MOST``"""
 
 import sys
 
@@ -10,9 +10,9 @@ from benchmarks.peers.meter import Meter
 from stream_twin.events import Observation, Series
 
 
-async def main(broker: str, topic: str, events: int) -> None:
+async def main(broker: str, topic: str, warm: int, most: int) -> None:
     decode = msgspec.json.Decoder(Observation | Series).decode
-    meter = Meter(warm=20_000, most=events - 20_000, seconds=15)
+    meter = Meter(warm, most)
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker, auto_offset_reset="earliest", max_partition_fetch_bytes=1 << 20)
     await consumer.start()
     while True:
@@ -23,4 +23,4 @@ async def main(broker: str, topic: str, events: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
