@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import machine, series, throughput
+from benchmarks import idle, latency, machine, memory, overload, restore, series, throughput, workers
 from benchmarks.report import Result, report
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.service import Place
@@ -26,6 +26,12 @@ from tests.kafka_broker import broker as kafka_broker
 MEASUREMENTS: dict[str, Callable[[Place, Scale], list[Result]]] = {
     "bench": throughput.measure,
     "series": series.measure,
+    "latency": latency.measure,
+    "idle": idle.measure,
+    "restore": restore.measure,
+    "memory": memory.measure,
+    "workers": workers.measure,
+    "overload": overload.measure,
 }
 """By the name of the report."""
 

@@ -1,0 +1,32 @@
+"""One, two and three workers; 4, 16 and 64 lanes; few and many patients: throughput, and what one event costs.
+
+The workers, and the broker, share this machine's cores, so that throughput says little about several machines. CPU time
+per event does: it must not grow with the number of workers or of patients.
+"""
+
+from benchmarks import report, service
+from benchmarks.report import Result
+from benchmarks.scale import Scale
+from benchmarks.service import Place
+from benchmarks.throughput import backlog
+
+
+def measure(place: Place, scale: Scale) -> list[Result]:
+    events = scale.events // 2
+    runs = [("workers", count, count, scale.lanes, scale.patients) for count in scale.workers]
+    runs += [("lanes", lanes, 1, lanes, scale.patients) for lanes in scale.lane_counts]
+    runs += [("patients", patients, 1, scale.lanes, patients) for patients in scale.crowds]
+    rows: list[Result] = []
+    points: list[tuple[str, float, float, float]] = []
+    for what, x, count, lanes, patients in runs:
+        here = place._replace(prefix=f"{place.prefix}{what}{x}.", lanes=lanes)
+        wanted = backlog(here, patients, events, seed=x)
+        with service.running(here, count) as workers:
+            drained = service.drain(workers, wanted)
+        rate, cost = wanted / drained.seconds, drained.cpu_s / wanted * 1e6
+        name = f"{count} worker{'s' if count > 1 else ''}, {lanes} lanes, {patients:,} patients"
+        print(f"{name}: {rate:,.0f}/s, {cost:.1f} us of CPU per event", flush=True)
+        rows += [Result(name, "events/s", [rate]), Result(f"{name}: CPU", "us/event", [cost])]
+        points.append((what, float(x), rate, cost))
+    report.curve("workers", ("what", "x", "events_per_s", "cpu_us"), points)
+    return rows
