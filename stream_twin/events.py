@@ -356,6 +356,24 @@ class Tick(Input, tag="tick", frozen=True, kw_only=True):
     complete_to: float
 
 
+class LaneBase(Input, tag="lane_base", frozen=True, kw_only=True):
+    """First in the log of a later generation (``topics grow``): what a lane starts from that is not one patient's."""
+
+    lanes_before: int
+    """How many lanes the generation before had: its log and state are twin.inputs and twin.state of so many partitions."""
+    checkpoint: bytes
+    """As ``twin.state`` holds it."""
+    positions: dict[str, int]
+    """Of this partition, by topic without prefix: what is before these offsets was read or caused by the log before."""
+
+
+class PatientBase(Input, tag="patient_base", frozen=True, kw_only=True):
+    """After it, one for each patient of the lane: the state to start from."""
+
+    snapshot: bytes
+    """As ``twin.state`` holds it."""
+
+
 AnyInput = (
     Sample
     | SampleSeries
@@ -368,6 +386,8 @@ AnyInput = (
     | ModelPublished
     | Configured
     | Tick
+    | LaneBase
+    | PatientBase
 )
 
 

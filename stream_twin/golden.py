@@ -132,6 +132,12 @@ SOURCES: dict[str, tuple[Struct, ...]] = {
 OTHERS: tuple[Struct, ...] = (
     events.Configured(settings=msgspec.Raw(b'{"estimate_every_s":5.0}')),
     events.Tick(clock=AT, complete_to=AT - 0.4),
+    events.LaneBase(
+        lanes_before=16,
+        checkpoint=msgspec.msgpack.encode({"schema": 1, "clock": AT, "complete_to": AT - 0.4}),
+        positions={"wearable.observations": 5120, "alerts": 17},
+    ),
+    events.PatientBase(snapshot=msgspec.msgpack.encode({"schema": 1, "covered": 88_213, "state": {}, "signals": {}})),
     events.Estimate(
         patient_id=PATIENT,
         at=AT,

@@ -93,6 +93,8 @@ INPUTS = (
     events.ModelPublished,
     events.Configured,
     events.Tick,
+    events.LaneBase,
+    events.PatientBase,
 )
 
 TOPICS: tuple[Topic, ...] = (

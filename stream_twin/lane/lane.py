@@ -170,6 +170,9 @@ class Lane:
             else:
                 self._apply_to_lane(entry)
             return
+        if type(entry) is events.PatientBase:
+            self._start_from(record.key, entry)
+            return
         self._apply_to_patient(record.key, entry, record.offset, value)
 
     def _apply_to_patient(self, key: bytes, entry: Any, offset: int, value: bytes) -> None:
@@ -204,9 +207,24 @@ class Lane:
         elif isinstance(entry, events.Configured):
             self._settle()
             self._configure(msgspec.json.decode(entry.settings, type=LaneSettings))
+        elif isinstance(entry, events.LaneBase):
+            start = msgspec.msgpack.decode(entry.checkpoint, type=Checkpoint)
+            for name in ("clock", "complete_to", "models", "places", "service"):
+                setattr(own, name, getattr(start, name))
+            self._configure(start.settings)
         else:
             raise TypeError(f"{type(entry).__name__} without a patient's key")
         self._fate(fate)
+
+    def _start_from(self, key: bytes, base: events.PatientBase) -> None:
+        """Take a patient over as the log before left it; what became of that log's inputs was counted there."""
+        self._settle()
+        known = self.patients.get(key)
+        if known is None or known.covered < self._offset:  # else restored from a later snapshot
+            patient = self._go_back(key, base.snapshot)
+            patient.covered, patient.state.fates = self._offset, {}
+            self._changed[key] = None
+        self._fate("applied")
 
     def _fate(self, fate: str) -> None:
         self._own.fates[fate] = self._own.fates.get(fate, 0) + 1
