@@ -180,8 +180,8 @@ class Tracks:
             if version < known:
                 return "duplicate"
             if version == known:
-                # What is retracted stays so, whatever the same version says of its value.
-                same = track.at[found] == at and (track.raw[found] == raw or isnan(raw))
+                # Taking back needs a higher version too, or it would pass for a duplicate and nothing would be taken back.
+                same = track.at[found] == at and (track.raw[found] == raw or (isnan(raw) and isnan(track.raw[found])))
                 return "duplicate" if same else "conflict"
             if min(at, track.at[found]) <= track.watermark(complete_to):
                 return "late"
