@@ -1,0 +1,1 @@
+"""Bad input of every kind, and what becomes of the service under it: ``make rubbish``, described in ``docs/dead-letters.md``."""
