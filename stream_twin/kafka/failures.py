@@ -70,6 +70,8 @@ def is_away(error: BaseException) -> bool:
         return error.args[0].code() in _AWAY_CODES
     if isinstance(error, (*FENCED, TopicAuthorizationFailedError)):
         return False
+    if type(error) is KafkaError and error.__cause__ is not None:
+        return is_away(error.__cause__)  # aiokafka's sender wraps what it did not expect
     if isinstance(error, KafkaError):
         return bool(getattr(error, "retriable", False)) or isinstance(error, KafkaConnectionError)
     return isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError))

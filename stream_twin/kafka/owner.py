@@ -113,11 +113,22 @@ class Owner:
         self._running.clear()
         try:
             async with asyncio.timeout(max(deadline - elapsed(), 0)):
-                await self.commit(final=True)
-                while self.is_open and self._slices is not None and elapsed() < deadline - 0.5:
-                    await self.commit(final=True)
+                await self._commit_with_snapshots(deadline)
         except Exception as error:
             self._broke(error)
+
+    async def hand_over(self, deadline: float) -> None:
+        """The same without standing still, so that a next owner has little to read again; what is under way is not cut off."""
+        if self.is_open:
+            try:
+                await self._commit_with_snapshots(deadline)
+            except Exception as error:
+                self._broke(error)
+
+    async def _commit_with_snapshots(self, deadline: float) -> None:
+        await self.commit(final=True)
+        while self.is_open and self._slices is not None and elapsed() < deadline - 0.5:
+            await self.commit(final=True)
 
     async def resume(self) -> None:
         """Go on after a rebalance that left the lane here."""
@@ -243,6 +254,8 @@ class Owner:
         self._group_offsets_at = self._committed_at = 0.0
         self._wake, self._due, self._urgent, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wake.set()
+        if settings.clock == "wall":  # before anything else: without a tick a new lane does not know the time
+            self._tick()
         self.is_open, self.settled_at = True, elapsed()
         self._host.observer.restored(elapsed() - started, len(found.snapshots))
         log.info(
@@ -394,11 +407,14 @@ class Owner:
         while True:
             if self._running.is_set():
                 if self._settings.clock == "wall":
-                    tick = Tick(clock=wall(), complete_to=self._host.complete_to)
-                    self._outbox.put(INPUTS, self.number, b"", _encode(tick))
+                    self._tick()
                 self._due.set()
                 await self._read_again()
             await asyncio.sleep(1)
+
+    def _tick(self) -> None:
+        tick = Tick(clock=wall(), complete_to=self._host.complete_to)
+        self._outbox.put(INPUTS, self.number, b"", _encode(tick))
 
     async def _read_again(self) -> None:
         """Faust drops messages without a word when a rebalance or a restart of an agent comes between."""

@@ -4,16 +4,18 @@ A plain Faust agent costs several tasks per record, hence the lists. Positions a
 ``twin.state`` and set by whoever opens a lane; Faust's own commits, seeks and bookkeeping are switched off.
 """
 
+import asyncio
 import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import aiokafka
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport import base
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -123,11 +125,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             request_timeout_ms=20_000,
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             rebalance_timeout_ms=int(settings.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 6),
+            # Members that stay hear of one that joins by the answer to a heartbeat, and all wait for the last to hear.
+            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 20),
             retry_backoff_ms=50,
             check_crcs=not settings.broker.is_embedded,  # which changes what it was sent, but not the checksum
             **settings.broker.aiokafka,
         )
+
+    async def on_thread_stop(self) -> None:
+        # aiokafka cancels a fetch that waits for its broker, and is surprised by that itself.
+        with suppress(asyncio.CancelledError, KafkaError):
+            await super().on_thread_stop()
 
     async def fetch(self, wanted: set[Any], timeout: float) -> dict[Any, Batch]:
         batches: dict[Any, Batch] = await self.call_thread(self._fetch, wanted, timeout)

@@ -67,6 +67,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._learners: list[asyncio.Task[None]] = []
         self._member = ""
+        self._is_rebalancing = False
         parts = [(settings.prefix + topic, lane) for topic in SOURCES for lane in range(settings.partition_count)]
         self._completeness = Completeness(settings.broker, Group(settings.broker, settings.group), parts)
 
@@ -99,6 +100,9 @@ class Worker:
     def fail(self, code: ExitCode, message: str) -> None:
         """Stop at once: nothing of an open transaction exists, and a supervisor starts the worker again."""
         log.critical("stopped (%s): %s", code.name, message)
+        self._leave(code)
+
+    def _leave(self, code: ExitCode) -> None:
         for handler in logging.getLogger().handlers:
             handler.flush()
         sys.stderr.flush()
@@ -109,6 +113,8 @@ class Worker:
         if self._stop.is_set():
             return False
         fenced = isinstance(error, FENCED)
+        if fenced and self._is_rebalancing:
+            return False  # the lane's next owner was quicker than the word of it
         if not fenced and not is_away(error):
             log.exception("a lane failed", exc_info=error)
             self.fail(ExitCode.FAILED, f"{type(error).__name__}: {error}")
@@ -198,9 +204,15 @@ class Worker:
             self.fail(ExitCode.FAILED, f"reading failed: {type(error).__name__}: {error}")
 
     async def _hand_over(self, app: Any, revoked: Any, **_: Any) -> None:
-        """Before a rebalance: everything that was done is committed, and no lane goes on until the assignment."""
+        """Before a rebalance: who gets a lane next will have little of its log to read again.
+
+        Lanes go on meanwhile with what they have, and for most of them nothing changes. What a lane that must go does until
+        it knows is either committed before its next owner opens it, or done again there.
+        """
+        self._is_rebalancing = True
         self.reading.wanted.clear()
-        await self._quiesce()
+        deadline = elapsed() + self.settings.hand_over_s / 2
+        await asyncio.gather(*(owner.hand_over(deadline) for owner in self.owners.values()))
 
     async def _quiesce(self) -> None:
         deadline = elapsed() + self.settings.hand_over_s
@@ -208,7 +220,7 @@ class Worker:
 
     async def _take_over(self, app: Any, assigned: Any, **_: Any) -> None:
         """Returns at once, since heartbeats start after it: lanes open beside them."""
-        self._member = self.reading.member_id
+        self._member, self._is_rebalancing = self.reading.member_id, False
         mine = {tp.partition for tp in assigned if tp.topic == app.inputs_topic}
         for lane in [lane for lane, owner in self.owners.items() if lane not in mine or owner.parked]:
             owner = self.owners.pop(lane)
@@ -284,25 +296,30 @@ class Worker:
         Raises:
             Fatal: topics are missing or wrong.
         """
-        await self._wait_for_topics()
+        stopped = asyncio.create_task(self._stop.wait())
+        waiting = asyncio.create_task(self._wait_for_topics())
+        await asyncio.wait([waiting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            self._leave(ExitCode.STOPPED)
+        waiting.result()
         self._closing: set[asyncio.Task[None]] = set()
         self.app = self._make_app()
         watch, beat = asyncio.create_task(self._watch()), asyncio.create_task(self.health.beat())
-        stopped = asyncio.create_task(self._stop.wait())
-        crashed: asyncio.Task[None] | None = None
+        crashed = asyncio.create_task(self._run_app())
         try:
-            await self.app.start()
-            crashed = asyncio.create_task(self.app.wait_until_stopped())
             await asyncio.wait([stopped, crashed, watch], return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
-                reason = watch.exception() if watch.done() else self.app.crash_reason
+                reason = (watch if watch.done() else crashed).exception() or self.app.crash_reason
                 self.fail(ExitCode.FAILED, f"Faust or the watch over it stopped: {reason!r}")
             await self._drain()
         finally:
             for task in (watch, beat, stopped, crashed):
-                if task is not None:
-                    task.cancel()
+                task.cancel()
         return ExitCode.STOPPED
+
+    async def _run_app(self) -> None:
+        await self.app.start()
+        await self.app.wait_until_stopped()
 
     async def _wait_for_topics(self) -> None:
         settings, wait_s = self.settings, 0.5
@@ -323,12 +340,29 @@ class Worker:
         self._stop_learners()
         self.reading.wanted.clear()
         await self._quiesce()
+        if not await self._answers():
+            # Nothing more can be committed, and threads that wait for the broker cannot be interrupted.
+            log.warning("stopped while the broker is away: what was not committed yet will be done again")
+            self._leave(ExitCode.STOPPED)
         await asyncio.gather(*(owner.close() for owner in self.owners.values()))
         try:
             async with asyncio.timeout(2):
                 await self.app.stop()  # leaves the group
         except TimeoutError:
             log.warning("Faust took its time to stop; everything is committed")
+            self._leave(ExitCode.STOPPED)
+
+    async def _answers(self) -> bool:
+        group = Group(self.settings.broker, self.settings.group)
+        try:
+            async with asyncio.timeout(1):
+                await group.members()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
+        await group.close()
+        return True
 
 
 def run(worker_of: Callable[[], Worker]) -> int:
