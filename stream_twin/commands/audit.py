@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_twin.audit import READING_ORDER, Audit, Row
+from stream_twin.events import AnyInput, LaneBase
 from stream_twin.options import BROKER, from_settings
 from stream_twin.settings import Settings
+from stream_twin.topics import BY_NAME, SOURCES
 
 ADVANCE_EVERY = 20_000
 
@@ -47,19 +49,26 @@ def read_and_judge(broker: Any, prefix: str, tell: Callable[[str], object] = lam
     """Audit everything that ``broker`` (of :mod:`stream_twin.kafka`) holds under ``prefix``; ``tell`` hears how far it is."""
     from stream_twin import signals
     from stream_twin.kafka import reader
-    from stream_twin.kafka.placing import lane_of, lanes_of
+    from stream_twin.kafka.placing import full_name, generation_of, lane_of
 
-    lanes = lanes_of(broker, f"{prefix}twin.inputs")
+    lanes, suffix = generation_of(broker, prefix)
+    # Of topics that go through the generations, what belongs to those before begins and ends elsewhere.
+    starts = _starts(broker, full_name(prefix, "twin.inputs", suffix), lanes) if suffix else {}
+    names = {topic: full_name(prefix, topic, suffix) for topic in READING_ORDER}
     found = Audit(signals.load(), lanes, lambda key: lane_of(key, lanes))
-    parts = [(f"{prefix}{topic}", lane) for topic in READING_ORDER for lane in range(lanes)]
+    parts = [(names[topic], lane) for topic in READING_ORDER for lane in range(lanes)]
     firsts = broker.first_offsets(parts)
     # What is written to a source after this is not looked for in the log; the other topics are read as far as they go.
     ends = broker.end_offsets(parts)
-    for topic, lane in parts:
-        found.bounds(topic.removeprefix(prefix), lane, firsts[topic, lane], ends[topic, lane])
+    for topic in READING_ORDER:
+        for lane in range(lanes):
+            first, start = firsts[names[topic], lane], starts.get((topic, lane), 0)
+            begin = max(first, start) if BY_NAME[topic] in SOURCES else first if first > start else 0
+            found.bounds(topic, lane, begin, ends[names[topic], lane])
     count = 0
     for topic in READING_ORDER:
-        for record in reader.read(broker, f"{prefix}{topic}"):
+        begins = {lane: max(starts.get((topic, lane), 0), firsts[names[topic], lane]) for lane in range(lanes)}
+        for record in reader.read(broker, names[topic], start=begins):
             found.feed(topic, record.partition, record)
             count += 1
             if count % ADVANCE_EVERY == 0:
@@ -68,6 +77,20 @@ def read_and_judge(broker: Any, prefix: str, tell: Callable[[str], object] = lam
                     found.advance()
     tell(f"{count:,} records, comparing")
     return found.report()
+
+
+def _starts(broker: Any, inputs: str, lanes: int) -> dict[tuple[str, int], int]:
+    """(topic, partition) -> offset of the first record that a later generation's logs speak of, by their first records."""
+    from stream_twin.kafka import reader
+
+    starts: dict[tuple[str, int], int] = {}
+    for lane in range(lanes):
+        for record in reader.read(broker, inputs, [lane]):
+            base = msgspec.json.decode(record.value or b"", type=AnyInput)
+            if isinstance(base, LaneBase):
+                starts.update({(topic, lane): offset for topic, offset in base.positions.items()})
+            break
+    return starts
 
 
 def as_table(rows: Sequence[Row]) -> Table:

@@ -40,6 +40,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     from stream_twin import app
     from stream_twin.kafka import admin, checkup
     from stream_twin.kafka.failures import is_away
+    from stream_twin.kafka.placing import full_name, suffix_of
     from stream_twin.settings import SettingsError
 
     for sentence in unknown_environment():
@@ -52,8 +53,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", str(error), "correct it; docs/settings.md lists what is allowed")
         return
     try:
-        brokers = broker.admin.list_topics(timeout=10).brokers
-        yield Finding("broker", ", ".join(str(one) for one in brokers.values()))
+        found = broker.admin.list_topics(timeout=10)
+        yield Finding("broker", ", ".join(str(one) for one in found.brokers.values()))
         differences = admin.check(broker, settings.prefix, settings.partition_count)
         missing = [difference for difference in differences if difference.found is None]
         if missing:
@@ -63,7 +64,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 yield Finding("topics", str(difference).rpartition(": ")[0], difference.mend)
         if not differences:
             yield Finding("topics", "as they must be")
-        yield _lanes(checkup.lanes_owned(broker, settings.group, f"{settings.prefix}twin.inputs"), settings)
+        inputs = full_name(settings.prefix, "twin.inputs", suffix_of(found.topics, settings.prefix, settings.partition_count))
+        yield _lanes(checkup.lanes_owned(broker, settings.group, inputs), settings)
         yield _clock(checkup, broker, settings.prefix)
     except Exception as error:
         if not is_away(error):

@@ -37,14 +37,15 @@ def show(
     """
     from stream_twin.app import broker as broker_of
     from stream_twin.kafka import state
-    from stream_twin.kafka.placing import lane_of, lanes_of
+    from stream_twin.kafka.placing import full_name, generation_of, lane_of
     from stream_twin.lane import Lane
     from stream_twin.serve.patient_view import patient_view
     from stream_twin.signals import load
 
     broker, key, catalogue = broker_of(settings), patient.encode(), load()
-    lane_number = lane_of(key, lanes_of(broker, settings.prefix + state.TOPIC))
-    found = state.read(broker, settings.prefix, lane_number)
+    lanes, suffix = generation_of(broker, settings.prefix)
+    lane_number = lane_of(key, lanes)
+    found = state.read(broker, settings.prefix, lane_number, suffix)
     lane = Lane.restore(lane_number, catalogue, found.checkpoint, [(key, found.snapshots[key])] if key in found.snapshots else [])
     belief = lane.belief(patient)
     if belief is None:
@@ -59,7 +60,7 @@ def show(
     if plot:
         from stream_twin.serve.plots import plot_patient
 
-        history = _history(broker, settings.prefix, lane_number, key)
+        history = _history(broker, settings.prefix, full_name(settings.prefix, "twin.inputs", suffix), lane_number, key)
         try:
             plot_patient(plot, catalogue, belief.profile, history, until=belief.at, hours=hours)
         except ValueError as error:
@@ -67,12 +68,12 @@ def show(
         typer.echo(f"{plot}: the last {hours:g} hours")
 
 
-def _history(broker: "Broker", prefix: str, lane: int, key: bytes) -> "History":
+def _history(broker: "Broker", prefix: str, inputs: str, lane: int, key: bytes) -> "History":
     from stream_twin.kafka.reader import read
     from stream_twin.serve.plots import History
 
     history = History()
-    for record in read(broker, f"{prefix}twin.inputs", [lane]):
+    for record in read(broker, inputs, [lane]):
         if record.key != key:
             continue
         entry = msgspec.json.decode(record.value or b"", type=AnyInput)

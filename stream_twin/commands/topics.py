@@ -1,4 +1,4 @@
-"""``stream-twin topics create | check | show | skip-gap``."""
+"""``stream-twin topics create | check | show | grow | skip-gap``."""
 
 import asyncio
 from typing import Annotated
@@ -63,6 +63,28 @@ def show(
     for state in admin.show(app.broker(settings), settings.prefix, names):
         table.add_row(state.topic, str(state.partitions), str(state.replicas), f"{state.records:,}", state.summary)
     Console().print(table)
+
+
+@topics.command()
+@from_settings(*LANES, "group")
+def grow(settings: Settings) -> None:
+    """Give the service more lanes: --partition-count of them. Stop the workers first; start them with the new number after.
+
+    Every twin goes on from the state it has. The logs before stay, to be audited. Stopped in the middle, it is run again.
+    """
+    from stream_twin import app
+    from stream_twin.kafka.grow import grow as grow_lanes
+    from stream_twin.lane import base_of
+
+    lanes, console = settings.partition_count, Console(stderr=True)
+    with console.status("looking") as status:
+        stages = app.Service(settings).stages()
+        twins = asyncio.run(grow_lanes(app.worker_settings(settings), stages, base_of, status.update))
+    if twins is None:
+        typer.echo(f"there are {lanes} lanes already")
+        return
+    _refuse_differences(settings)
+    typer.echo(f"{lanes} lanes, with {twins:,} twins; start the workers with --partition-count {lanes}")
 
 
 @topics.command()

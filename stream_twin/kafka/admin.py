@@ -13,6 +13,7 @@ from stream_twin.kafka import state
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 from stream_twin.kafka.failures import ExitCode, Fatal, is_away
 from stream_twin.kafka.outbox import Outbox, Transactions
+from stream_twin.kafka.placing import full_name, generation_among, suffix_of
 from stream_twin.kafka.stages import WorkerSettings
 
 COMPARED = ("cleanup.policy", "retention.ms", "max.message.bytes", "segment.bytes", "segment.ms")
@@ -52,7 +53,9 @@ def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> lis
         KafkaException: refused; nothing is ever deleted or given more partitions.
     """
     admin, made = broker.admin, []
-    wanted = [NewTopic(prefix + topic.name, lanes, replication, config=topic.kafka_config) for topic in topics.TOPICS]
+    suffix = suffix_of(admin.list_topics(timeout=TIMEOUT_S).topics, prefix, lanes)
+    names = {topic.name: full_name(prefix, topic.name, suffix) for topic in topics.TOPICS}
+    wanted = [NewTopic(names[topic.name], lanes, replication, config=topic.kafka_config) for topic in topics.TOPICS]
     for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items():
         try:
             future.result()
@@ -60,11 +63,11 @@ def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> lis
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    old = [topic for topic in topics.TOPICS if prefix + topic.name not in made]
+    old = [topic for topic in topics.TOPICS if names[topic.name] not in made]
     changes = [
         ConfigResource(
             ResourceType.TOPIC,
-            prefix + topic.name,
+            names[topic.name],
             incremental_configs=[
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
                 for name, value in topic.kafka_config.items()
@@ -74,11 +77,11 @@ def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> lis
     ]
     for future in admin.incremental_alter_configs(changes).values() if changes else ():
         future.result()
-    _wait_until_usable(broker, [(prefix + topic.name, number) for topic in topics.TOPICS for number in range(lanes)])
+    wait_until_usable(broker, [(name, number) for name in names.values() for number in range(lanes)])
     return made
 
 
-def _wait_until_usable(broker: Broker, parts: list[Part]) -> None:
+def wait_until_usable(broker: Broker, parts: list[Part]) -> None:
     """A broker names leaders of new partitions a little before they lead."""
     for _ in range(100):
         try:
@@ -101,19 +104,21 @@ def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
     found = admin.list_topics(timeout=TIMEOUT_S).topics
     options = f"--broker {broker.address}" + (f" --prefix {prefix}" if prefix else "") + f" --partition-count {lanes}"
     mend = f"stream-twin topics create {options}"
+    suffix = suffix_of(found, prefix, lanes)
     differences, there = [], []
     for topic in topics.TOPICS:
-        name = prefix + topic.name
+        name = full_name(prefix, topic.name, suffix)
         if name not in found:
             differences.append(Difference(name, "topic", f"{lanes} partitions", None, mend))
             continue
         there.append(topic)
         if (partitions := len(found[name].partitions)) != lanes:
-            other = f"start with --partition-count {partitions}, or with another --prefix and new topics"
+            other = f"start with --partition-count {partitions}"
+            other += f", or run stream-twin topics grow {options}" if lanes > partitions else ""
             differences.append(Difference(name, "partition count", str(lanes), str(partitions), other))
     if broker.is_embedded:
         return differences
-    resources = {topic.name: ConfigResource(ResourceType.TOPIC, prefix + topic.name) for topic in there}
+    resources = {topic.name: ConfigResource(ResourceType.TOPIC, full_name(prefix, topic.name, suffix)) for topic in there}
     configs = admin.describe_configs(list(resources.values())) if resources else {}
     for topic in there:
         try:
@@ -121,17 +126,19 @@ def check(broker: Broker, prefix: str, lanes: int) -> list[Difference]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-            differences.append(Difference(prefix + topic.name, "topic", f"{lanes} partitions", None, mend))  # deleted just now
+            name = full_name(prefix, topic.name, suffix)
+            differences.append(Difference(name, "topic", f"{lanes} partitions", None, mend))  # deleted just now
             continue
         for setting, value in topic.kafka_config.items():
             entry = entries.get(setting)
             if entry is not None and entry.value != value:
-                differences.append(Difference(prefix + topic.name, setting, value, str(entry.value), mend))
+                name = full_name(prefix, topic.name, suffix)
+                differences.append(Difference(name, setting, value, str(entry.value), mend))
     return differences
 
 
-def demand(broker: Broker, prefix: str, lanes: int) -> None:
-    """Raises Fatal, with the commands that mend it, where :func:`check` finds something."""
+def demand(broker: Broker, prefix: str, lanes: int) -> str:
+    """What the names of the lanes' log and state end with. Raises Fatal, with what mends it, where topics are wrong."""
     if differences := check(broker, prefix, lanes):
         missing = [difference.topic for difference in differences if difference.found is None]
         lines = [str(difference) for difference in differences if difference.found is not None]
@@ -139,6 +146,7 @@ def demand(broker: Broker, prefix: str, lanes: int) -> None:
             mend = next(difference.mend for difference in differences if difference.found is None)
             lines.insert(0, f"missing: {', '.join(missing)}: {mend}")
         raise Fatal(ExitCode.TOPICS, "topics are not as they must be:\n  " + "\n  ".join(lines))
+    return suffix_of(broker.admin.list_topics(timeout=TIMEOUT_S).topics, prefix, lanes)
 
 
 def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list[TopicState]:
@@ -146,8 +154,10 @@ def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list
     admin = broker.admin
     found = admin.list_topics(timeout=TIMEOUT_S).topics
     names = set(only) if only is not None else None
-    there = [topic for topic in topics.TOPICS if prefix + topic.name in found and (names is None or topic.name in names)]
-    partitions = [(prefix + topic.name, number) for topic in there for number in found[prefix + topic.name].partitions]
+    grown = generation_among(found, prefix)
+    full = {topic.name: full_name(prefix, topic.name, grown.suffix if grown else "") for topic in topics.TOPICS}
+    there = [topic for topic in topics.TOPICS if full[topic.name] in found and (names is None or topic.name in names)]
+    partitions = [(full[topic.name], number) for topic in there for number in found[full[topic.name]].partitions]
     first, end = broker.first_offsets(partitions), broker.end_offsets(partitions)
     return [
         TopicState(
@@ -158,7 +168,7 @@ def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list
             sum(end[name, number] - first[name, number] for number in found[name].partitions),
         )
         for topic in there
-        for name in [prefix + topic.name]
+        for name in [full[topic.name]]
     ]
 
 
@@ -167,10 +177,12 @@ async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
 
     Locks a running owner of the lane out, which ends its process.
     """
-    transactions = Transactions(settings.broker, settings.prefix, f"{settings.group}-{lane}", settings.commit_timeout_s)
+    suffix = suffix_of(settings.broker.admin.list_topics(timeout=TIMEOUT_S).topics, settings.prefix, settings.partition_count)
+    name = f"{settings.group}-{lane}"
+    transactions = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, suffix)
     await transactions.open()
     try:
-        known = state.read(settings.broker, settings.prefix, lane).sources
+        known = state.read(settings.broker, settings.prefix, lane, suffix).sources
         if known is None:
             return {}
         parts = [(settings.prefix + topic, lane) for topic in known.positions]

@@ -9,6 +9,21 @@ from stream_twin.clock import wall
 from stream_twin.kafka.broker import TIMEOUT_S, Broker
 
 
+def members(broker: Broker, group: str) -> list[str]:
+    """Hosts of the group's members, one for each.
+
+    Raises:
+        KafkaException: broker away.
+    """
+    future = broker.admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group]
+    try:
+        return [member.host.removeprefix("/") for member in future.result().members]
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return []
+        raise
+
+
 def lanes_owned(broker: Broker, group: str, inputs_topic: str) -> dict[int, str]:
     """Lane -> host of the worker that owns it now; empty where no worker runs, or the group is rebalancing.
 

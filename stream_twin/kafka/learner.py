@@ -31,7 +31,7 @@ class LearnerRunner:
         """Until cancelled. Raises what a producer or consumer raises; then a new runner starts from what was committed."""
         settings = self._settings
         name = f"{settings.group}-learner-{self.cohort}"
-        transactions = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s)
+        transactions = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, settings.suffix)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.broker.address,
             isolation_level="read_committed",
@@ -43,7 +43,7 @@ class LearnerRunner:
         )
         try:
             await transactions.open()
-            found = await asyncio.to_thread(state.read, settings.broker, settings.prefix, STATE_LANE)
+            found = await asyncio.to_thread(state.read, settings.broker, settings.prefix, STATE_LANE, settings.suffix)
             known = found.learners.get(self.cohort)
             learner = self._make(known.learner if known else None)
             topic = settings.prefix + EXAMPLES

@@ -13,6 +13,7 @@ from stream_twin import topics
 from stream_twin.events import Output
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.placing import full_name
 
 Headers = tuple[tuple[str, bytes], ...]
 _Row = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
@@ -74,8 +75,8 @@ class Transactions:
     An earlier owner's next commit fails, and its unfinished transaction is over, before :meth:`open` returns.
     """
 
-    def __init__(self, broker: Broker, prefix: str, transactional_id: str, timeout_s: float) -> None:
-        self._prefix = prefix
+    def __init__(self, broker: Broker, prefix: str, transactional_id: str, timeout_s: float, suffix: str = "") -> None:
+        self._prefix, self._suffix = prefix, suffix
         self._timeout_s = timeout_s
         self.written: dict[tuple[str, int], int] = {}
         """Offset of the first record of the last batch, by topic without prefix and partition."""
@@ -116,12 +117,14 @@ class Transactions:
             sent: list[asyncio.Future[Any]] = []
             try:
                 for (topic, partition), rows in outbox.records.items():
-                    await self._send(self._prefix + topic, partition, rows, sent)
+                    await self._send(full_name(self._prefix, topic, self._suffix), partition, rows, sent)
             finally:
                 # Also after an error, which may only say that an earlier send has ended the transaction; and before the
                 # commit, since aiokafka commits although a send failed.
                 written = await asyncio.gather(*sent)
-            self.written.update({(batch.topic.removeprefix(self._prefix), batch.partition): batch.offset for batch in written})
+            for batch in written:
+                topic = batch.topic.removeprefix(self._prefix).removesuffix(self._suffix)
+                self.written[topic, batch.partition] = batch.offset
             if offsets:
                 await self._producer.send_offsets_to_transaction(
                     {tp: OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}, group

@@ -23,6 +23,7 @@ from stream_twin.kafka import state
 from stream_twin.kafka.failures import ExitCode, Fatal
 from stream_twin.kafka.intake import TICKS, Fences, Intake
 from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
+from stream_twin.kafka.placing import full_name
 from stream_twin.kafka.stages import Lane, Observer, Stages, WorkerSettings
 from stream_twin.kafka.transport import Batch
 
@@ -209,9 +210,9 @@ class Owner:
         settings, started = self._settings, elapsed()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         name = f"{settings.group}-{self.number}"
-        self._producer = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s)
+        self._producer = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, settings.suffix)
         name = f"{settings.group}-broadcast-{self.number}"
-        self._broadcaster = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s)
+        self._broadcaster = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, settings.suffix)
         await asyncio.gather(self._producer.open(), self._broadcaster.open())
         # Only now are positions and state final.
         found, firsts, ends = await asyncio.to_thread(self._find)
@@ -266,14 +267,15 @@ class Owner:
         await self._read_on()
 
     def _find(self) -> tuple[state.LaneState, dict[str, int], dict[str, int]]:
-        broker, prefix = self._settings.broker, self._settings.prefix
-        parts = [(prefix + topic, self.number) for topic in (*self._reads, INPUTS)]
+        broker, prefix, suffix = self._settings.broker, self._settings.prefix, self._settings.suffix
+        names = {full_name(prefix, topic, suffix): topic for topic in (*self._reads, INPUTS)}
+        parts = [(name, self.number) for name in names]
         firsts, ends = broker.first_offsets(parts), broker.end_offsets(parts)
-        found = state.read(broker, prefix, self.number)
+        found = state.read(broker, prefix, self.number, suffix)
         return (
             found,
-            {topic.removeprefix(prefix): offset for (topic, _), offset in firsts.items()},
-            {topic.removeprefix(prefix): offset for (topic, _), offset in ends.items()},
+            {names[name]: offset for (name, _), offset in firsts.items()},
+            {names[name]: offset for (name, _), offset in ends.items()},
         )
 
     def _demand(self, topic: str, position: int, first: int, end: int) -> None:
@@ -300,7 +302,7 @@ class Owner:
         await asyncio.gather(*(producer.close() for producer in producers if producer is not None))
 
     def _tp(self, topic: str) -> TopicPartition:
-        return TopicPartition(self._settings.prefix + topic, self.number)
+        return TopicPartition(full_name(self._settings.prefix, topic, self._settings.suffix), self.number)
 
     # ------------------------------------------------------------------------------------------------------- pump
 

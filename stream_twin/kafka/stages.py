@@ -140,10 +140,13 @@ class Stages:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """``prefix`` is put before every topic's name, ``group`` before every transactional id."""
+    """``prefix`` is put before every topic's name, ``group`` before every transactional id; ``suffix`` after the names of the
+    lanes' log and state, where ``topics grow`` has made these anew: a worker finds it out itself.
+    """
 
     broker: Broker
     prefix: str = ""
+    suffix: str = ""
     group: str = "stream-twin"
     partition_count: int = 16
     clock: Literal["wall", "stream"] = "wall"

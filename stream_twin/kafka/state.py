@@ -10,6 +10,7 @@ from msgspec import Struct, field, msgpack
 from stream_twin.kafka import reader
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.placing import full_name
 
 TOPIC = "twin.state"
 SNAPSHOT = b"p"
@@ -66,14 +67,14 @@ def encode(record: Sources | Broadcast | LearnerState) -> bytes:
     return msgpack.encode(record)
 
 
-def read(broker: Broker, prefix: str, lane: int) -> LaneState:
+def read(broker: Broker, prefix: str, lane: int, suffix: str = "") -> LaneState:
     """Blocks until all that is committed has been read, which includes waiting for open transactions.
 
     Raises:
         Fatal: written by a newer version.
     """
     newest: dict[bytes, bytes | None] = {}
-    for record in reader.read(broker, prefix + TOPIC, [lane]):
+    for record in reader.read(broker, full_name(prefix, TOPIC, suffix), [lane]):
         newest[record.key or b""] = record.value
     state = LaneState(lane=lane)
     for key, value in newest.items():

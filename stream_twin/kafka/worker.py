@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import faust
@@ -30,6 +31,7 @@ from stream_twin.kafka.health import Health
 from stream_twin.kafka.intake import TICKS
 from stream_twin.kafka.learner import STATE_LANE, LearnerRunner
 from stream_twin.kafka.owner import INPUTS, SOURCES, Owner
+from stream_twin.kafka.placing import full_name
 from stream_twin.kafka.stages import Observer, Silent, Stages, WorkerSettings
 from stream_twin.kafka.transport import SCHEME, Consumer
 
@@ -164,10 +166,14 @@ class Worker:
             broker_session_timeout=settings.session_timeout_s,
             broker_rebalance_timeout=settings.session_timeout_s,
         )
-        app.kafka, app.inputs_topic, app.reading_failed = settings, settings.prefix + INPUTS, self._reading_failed
+        app.kafka, app.inputs_topic, app.reading_failed = (
+            settings,
+            full_name(settings.prefix, INPUTS, settings.suffix),
+            self._reading_failed,
+        )
 
         def raw(*names: str) -> Any:
-            full = [settings.prefix + name for name in names]
+            full = [full_name(settings.prefix, name, settings.suffix) for name in names]
             return app.topic(*full, key_type=None, value_type=None, key_serializer="raw", value_serializer="raw")
 
         @app.agent(raw(*SOURCES, *([TICKS] if settings.clock == "stream" else [])))  # type: ignore[untyped-decorator]
@@ -189,7 +195,7 @@ class Worker:
             async for event in stream.noack().events():
                 for (topic, lane), batch in event.value.items():
                     if (owner := self.owners.get(lane)) is not None:  # else left over from before a rebalance
-                        owner.offer(topic[prefix:], batch)
+                        owner.offer(INPUTS if topic == self.app.inputs_topic else topic[prefix:], batch)
                 event.ack()
         except Exception as error:
             log.exception("an agent failed")
@@ -325,7 +331,8 @@ class Worker:
         settings, wait_s = self.settings, 0.5
         while not self._stop.is_set():
             try:
-                await asyncio.to_thread(admin.demand, settings.broker, settings.prefix, settings.partition_count)
+                suffix = await asyncio.to_thread(admin.demand, settings.broker, settings.prefix, settings.partition_count)
+                self.settings = replace(settings, suffix=suffix)
                 self.health.heard()
                 return
             except KafkaException as error:
