@@ -14,7 +14,7 @@ from stream_twin.datasets import ward_rubbish
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.follower import Follower
 
-PATIENTS, PLACES = 60, 3
+PATIENTS, PLACES = 60, 20
 POISON = "poison-"
 """How the id of a finding begins whose update raises, under :mod:`benchmarks.chaos.faulty`."""
 encode = msgspec.json.encode

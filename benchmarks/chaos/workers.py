@@ -106,7 +106,7 @@ class Workers:
         log = worker.log
         if code not in worker.may | self.may:
             self.wrong.append(f"a worker ended with {code}:\n{log[-2500:]}")
-        elif code == ExitCode.STOPPED and "Traceback" in log:
+        elif code == ExitCode.STOPPED and "Traceback" in log.partition("stopping: committing what was done")[2]:
             self.wrong.append(f"a worker stopped, but not without a traceback:\n{log[-2500:]}")
         shutil.rmtree(worker.directory)
 
