@@ -215,7 +215,8 @@ class Worker:
         Lanes go on meanwhile with what they have, and for most of them nothing changes. What a lane that must go does until
         it knows is either committed before its next owner opens it, or done again there.
         """
-        self._is_rebalancing = True
+        # Who was thrown out, for instance while it was frozen, has no member id any more, and its lanes are others'.
+        self._is_rebalancing = self.reading.member_id == self._member
         self.reading.wanted.clear()
         deadline = elapsed() + self.settings.hand_over_s / 2
         await asyncio.gather(*(owner.hand_over(deadline) for owner in self.owners.values()))
