@@ -52,12 +52,14 @@ def main(
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of what is repeated.")] = None,
     events: Annotated[int | None, typer.Option(min=1000, help="Observations of a backlog.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="Of load under which memory must stay flat.")] = None,
+    twins: Annotated[str | None, typer.Option(metavar="N,N,...", help="Sizes of wards to restore and to weigh.")] = None,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Default: one of its own for each.")] = None,
 ) -> None:
     names = only or list(MEASUREMENTS)
     if unknown := [name for name in names if name not in MEASUREMENTS]:
         raise typer.BadParameter(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
-    given = {"rounds": rounds, "events": events, "minutes": minutes}
+    sizes = tuple(int(size) for size in twins.split(",")) if twins else None
+    given = {"rounds": rounds, "events": events, "minutes": minutes, "twins": sizes}
     scale = (QUICK if quick else FULL)._replace(**{name: value for name, value in given.items() if value is not None})
     met = [run(name, scale, broker) for name in names]
     if not all(met):

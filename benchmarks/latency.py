@@ -1,7 +1,7 @@
 """From the producer's send to the committed estimate and the committed alert, as a reader of the topics sees it.
 
-At 5,000 samples a second, at half of what one worker can do, and of one patient at a time with nothing else to do. The sender, the
-service, the reader and the broker share this machine's cores.
+At 5,000 samples a second, at half of what one worker can do, and of one patient at a time with nothing else to do. The sender,
+the service, the reader and the broker share this machine's cores.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ LATE_MS = 100.0
 class Sending:
     """A sender in a process of its own (:mod:`benchmarks.send`)."""
 
-    def __init__(self, place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0, first_call: int = 0) -> None:
-        options = f"--rate {rate} --seconds {seconds} --patients {patients} --calls {calls} --first-call {first_call}"
+    def __init__(self, place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0) -> None:
+        options = f"--rate {rate} --seconds {seconds} --patients {patients} --calls {calls}"
         command = [sys.executable, "-m", "benchmarks.send", place.broker.address, place.prefix, *options.split()]
         self.began = time.time()
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -56,10 +56,8 @@ class Sending:
 
 
 @contextlib.contextmanager
-def sending(
-    place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0, first_call: int = 0
-) -> Iterator[Sending]:
-    one = Sending(place, rate, seconds, patients, calls, first_call)
+def sending(place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0) -> Iterator[Sending]:
+    one = Sending(place, rate, seconds, patients, calls)
     try:
         yield one
     finally:
@@ -67,10 +65,13 @@ def sending(
 
 
 def enrol(place: Place, patients: int, callers: int = 0) -> None:
-    """Topics, and profiles of patients and of callers."""
+    """Topics, profiles of patients and of callers, and a usual value of each caller."""
     place.make_topics()
+    now = time.time()
     names = [*map(load.patient, range(patients)), *map(load.caller, range(callers))]
-    load.load(place.broker, place.topic(load.PROFILES), load.people(names, time.time()))
+    load.load(place.broker, place.topic(load.PROFILES), load.people(names, now))
+    usual = (load.by_hand(number, load.USUAL, now - 60) for number in range(callers))
+    load.load(place.broker, place.topic(load.WEARABLE), usual)
 
 
 class Run(NamedTuple):

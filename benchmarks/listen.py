@@ -57,6 +57,11 @@ def cause_of_estimate(value: bytes) -> float | None:
     return min(estimate.arrived_at, max(signal.last_at for signal in estimate.signals.values()))
 
 
+def newest_sample(value: bytes) -> float | None:
+    """When the newest sample was sent that an estimate knows of, whatever its cause."""
+    return max((signal.last_at for signal in _estimate(value).signals.values()), default=None)
+
+
 def cause_of_urgent_alert(value: bytes) -> float | None:
     """When the sample was sent that broke a limit of high priority; None for other alerts."""
     alert = _alert(value)

@@ -25,8 +25,8 @@ SIGNALS = (
 )
 STEP_S = 60.0
 """Between two values of one signal of one patient in a backlog."""
-URGENT = 190.0
-"""A heart rate that calls a clinician at once; measured by hand, so that it need not hold."""
+USUAL, URGENT = 72.0, 190.0
+"""A heart rate as it should be, and one that calls a clinician at once; measured by hand, so that it need not hold."""
 WEARABLE = "wearable.observations"
 PROFILES = "patient.profiles"
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +39,7 @@ def patient(number: int) -> str:
 
 
 def caller(number: int) -> str:
-    """A patient who sends one urgent value and nothing else, so that each of these raises an alert."""
+    """A patient who sends a usual value and an urgent one and nothing else, so that each urgent one raises an alert."""
     return f"caller-{number:06}"
 
 
@@ -127,12 +127,11 @@ def series(patients: int, count: int, samples: int, end: float, seed: int) -> It
         turn += 1
 
 
-def urgent(number: int, at: float) -> Record:
-    """The one value of :func:`caller`."""
+def by_hand(number: int, value: float, at: float) -> Record:
+    """A heart rate of :func:`caller`, measured by hand."""
     who = caller(number)
-    sample = Observation(
-        id=f"{who}/urgent", patient_id=who, code="8867-4", unit="/min", value=URGENT, measured_at=at, device_kind="bedside"
-    )
+    name = f"{who}/{value:.0f}"
+    sample = Observation(id=name, patient_id=who, code="8867-4", unit="/min", value=value, measured_at=at, device_kind="bedside")
     return who.encode(), _encode(sample)
 
 

@@ -35,10 +35,10 @@ def measure(place: Place, scale: Scale) -> list[Result]:
             while True:
                 seen = worker.numbers()
                 waiting = ends(place.broker, place) - service.read(seen)
-                points.append((time.time() - began, float(waiting), service.lag(seen)))
+                points.append((time.time() - began, float(waiting), service.lag(seen, load.WEARABLE)))
                 if total is None and time.time() - began > scale.overload_s + 2:
                     sent = sender.wait()
-                    total, ended = sent["sent"] + sent["called"], time.time()
+                    total, ended = sent["sent"] + 2 * sent["called"], time.time()
                 if total is not None and service.samples(seen) >= total and service.lag(seen) == 0:
                     break
                 if time.time() - began > scale.overload_s + 4 * service.PATIENCE_S:
@@ -54,8 +54,8 @@ def measure(place: Place, scale: Scale) -> list[Result]:
     urgent, others = alerts.latencies_ms(0.0), estimates.latencies_ms(0.0)
     return [
         Result("sent", "events/s", [total / (ended - began)]),
-        Result("records waiting at most, by the broker", "records", [float(waited[:, 1].max())]),
-        Result("records waiting at most, by the lag metric", "records", [float(waited[:, 2].max())]),
+        Result("observations waiting at most, by the broker", "records", [float(waited[:, 1].max())]),
+        Result("observations waiting at most, by the lag metric", "records", [float(waited[:, 2].max())]),
         Result("time to catch up after the load", "s", [drained_s]),
         Result("urgent values without an alert", "alerts", [float(sent["called"] - len(urgent))], 0, at_most=True),
         Result("send to estimate, p99", "ms", [float(np.quantile(others, 0.99))]),

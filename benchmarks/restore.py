@@ -1,8 +1,8 @@
 """After SIGKILL of the only worker: how long until every patient is watched again, for more and more twins.
 
 ``twin.state`` then holds several snapshots of each twin, as before compaction came by: they are the twins' own, written once more
-each. Records younger than an hour are kept from compaction for that. A steady sender goes on throughout; a lane is live with the
-first committed estimate of a sample that was sent after the kill.
+each. Compaction is kept off for half an hour, the longest that the topic's settings let it wait. A steady sender goes on
+throughout; a lane is live with the first committed estimate that knows a sample sent after the kill.
 """
 
 import threading
@@ -86,7 +86,7 @@ def write_again(place: Place, copies: int) -> tuple[int, int]:
 
 
 def _leave_uncompacted(place: Place) -> None:
-    wanted = ConfigEntry("min.compaction.lag.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
+    wanted = ConfigEntry("min.compaction.lag.ms", "1800000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, place.topic(STATE), incremental_configs=[wanted])
     for future in place.broker.admin.incremental_alter_configs([resource]).values():
         future.result()
@@ -123,7 +123,11 @@ def once(place: Place, twins: int, copies: int) -> Restored:
             old = members(place)
             killed = time.time()
             first.kill()
-            with listen.estimates(place) as estimates, service.running(place) as [second], Membership(place, old) as group:
+            with (
+                listen.Listener(place, "twin.estimates", listen.newest_sample) as estimates,
+                service.running(place) as [second],
+                Membership(place, old) as group,
+            ):
                 opened, live = _wait(place, second, estimates, killed)
                 rss = second.rss()
     finally:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.load import WEARABLE, Values, producer, signals_of, urgent
+from benchmarks.load import URGENT, WEARABLE, Values, by_hand, producer, signals_of
 from stream_twin.kafka.broker import Broker
 
 
@@ -22,7 +22,6 @@ def main(
     seconds: float = 30.0,
     patients: int = 10_000,
     calls: Annotated[float, typer.Option(help="Urgent values a second, among the others.")] = 0.0,
-    first_call: Annotated[int, typer.Option(help="Number of the first caller.")] = 0,
     seed: int = 1,
 ) -> None:
     values, to, topic = Values(seed), producer(Broker(broker), linger_ms=1), prefix + WEARABLE
@@ -32,7 +31,7 @@ def main(
     while (elapsed := time.perf_counter() - began) < seconds:
         late = max(late, elapsed - (sent + called) / (rate + calls))
         while called < elapsed * calls:
-            key, value = urgent(first_call + called, time.time())
+            key, value = by_hand(called, URGENT, time.time())
             to.produce(topic, value, key)
             called += 1
         due = min(elapsed, seconds) * rate

@@ -138,9 +138,10 @@ def read(numbers: dict[str, float]) -> float:
     return numbers.get('stream_twin_events_in_total{topic="wearable.observations"}', 0.0)
 
 
-def lag(numbers: dict[str, float]) -> float:
-    """Records that wait, as the service itself says."""
-    return sum(value for name, value in numbers.items() if name.startswith("stream_twin_lag_records"))
+def lag(numbers: dict[str, float], topic: str = "") -> float:
+    """Records that wait, as the service itself says; of one topic, or of all."""
+    name = f'stream_twin_lag_records{{topic="{topic}"}}' if topic else "stream_twin_lag_records"
+    return sum(value for key, value in numbers.items() if key.startswith(name))
 
 
 class Drained(NamedTuple):
