@@ -38,13 +38,22 @@ TIME_ZONE: Final = "time_zone"
 REASONS: Final = frozenset(value for name, value in list(globals().items()) if name.isupper())
 
 
+LONGEST_DETAIL = 400
+
+
 class Rejection(Exception):
     """Ends a record's way: ``reason`` of :data:`REASONS`, ``detail`` a sentence: the thing, its value, the way out."""
 
     def __init__(self, reason: str, detail: str) -> None:
+        detail = printable(detail[:LONGEST_DETAIL])  # it may quote what came
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+def printable(text: str) -> str:
+    """Characters that control a terminal, or the direction of writing, as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shown(value: str | bytes, length: int = 60) -> str:
