@@ -194,6 +194,8 @@ def _bounds(one: inspect.Type, name: str) -> Iterator[tuple[str, str, Value]]:
             yield "a word that is not allowed", "invalid_value", _always("perhaps")
             yield "an allowed word in capitals", "invalid_value", _always(one.values[0].upper() + " ")
             yield "no word", "invalid_value", _always("")
+            yield "what writes on a terminal", "invalid_value", _always("\x1b[2J\x7f\u202e")
+            yield "10,000 characters", "invalid_value", _always("x" * 10_000)
         else:
             yield "a number that is not allowed", "invalid_value", _always(99)
     elif isinstance(one, inspect.StrType):
@@ -244,6 +246,8 @@ def _tag(message: Message) -> Iterator[Kind]:
         ("a word that is not allowed", "invalid_value", "panel"),
         ("in capitals", "invalid_value", "OBSERVATION"),
         ("empty", "invalid_value", ""),
+        ("what writes on a terminal", "invalid_value", "\x1b[2J\x7f\u202e"),
+        ("100,000 characters", "invalid_value", "x" * 100_000),
         ("null", "wrong_type", None),
         ("a number", "wrong_type", 7),
         ("a list", "wrong_type", ["observation"]),
