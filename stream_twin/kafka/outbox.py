@@ -56,6 +56,10 @@ class Outbox:
         self.records.setdefault((topic, partition), []).append((key, value, list(headers) if headers else _NO_HEADERS))
         self.bytes += size
 
+    def fits(self, topic: str, key: bytes, value: bytes) -> bool:
+        """Whether ``topic`` takes a record without headers of this size."""
+        return len(key) + len(value) + _OVERHEAD_BYTES <= _LIMITS.get(topic, _DEFAULT_LIMIT)
+
     def put_output(self, output: Output, partition: int) -> None:
         self.put(output.topic, partition, output.key, output.value, output.headers)
 

@@ -7,7 +7,7 @@ both as they are between two slices and writes them in one transaction, while pu
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -76,6 +76,30 @@ class Host(Protocol):
     def fail(self, code: ExitCode, message: str) -> None: ...
 
     def lane_opened(self, lane: int, found: state.LaneState) -> None: ...
+
+
+def _dead_letter(topic: str, partition: int, record: Any, reason: str, detail: str, stage: str) -> Output:
+    headers = {"reason": reason, "detail": detail, "stage": stage, "topic": topic, "partition": partition}
+    headers |= {"offset": record.offset, "at": record.timestamp}
+    encoded = tuple((name, str(value).encode()) for name, value in headers.items())
+    return Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded)
+
+
+def _too_large(topic: str, partition: int, records: list[Any], value: bytes) -> Output:
+    """The dead letter of the one among ``records`` that became the input ``value``."""
+    offset = _made_of(value).source[2]
+    record = next(record for record in records if record.offset == offset)
+    detail = f"its input would be {len(value)} bytes, more than {INPUTS} takes: send it in parts"
+    return _dead_letter(topic, partition, record, "too_large", detail, "ingest")
+
+
+class _MadeOf(msgspec.Struct):
+    """Of an input, where it came from: topic, partition, offset."""
+
+    source: tuple[str, int, int]
+
+
+_made_of = msgspec.json.Decoder(_MadeOf).decode
 
 
 class Owner:
@@ -384,7 +408,13 @@ class Owner:
         oldest_s = wall() - records[0].timestamp / 1000
         ingested = self._host.stages.ingest.run(topic, self.number, records, now)
         outbox, lanes, count = self._outbox, self._lanes_of_keys, self._settings.partition_count
+        counts = Counter(ingested.counts)
         for key, value in ingested.inputs:
+            if not outbox.fits(INPUTS, key, value):
+                outbox.put_output(_too_large(topic, self.number, records, value), self.number)
+                counts["accepted", topic] -= 1
+                counts["rejected", "too_large"] += 1
+                continue
             if not key:
                 if records[0].offset >= broadcast_to:
                     self._broadcasts.append(value)
@@ -395,13 +425,10 @@ class Owner:
             outbox.put(INPUTS, lane, key, value)
         for output in ingested.rejected:
             outbox.put_output(output, self.number)
-        self._host.observer.ingested(topic, len(records), ingested.counts, oldest_s)
+        self._host.observer.ingested(topic, len(records), counts, oldest_s)
 
     def _reject_tick(self, record: Any, detail: str) -> None:
-        headers = {"reason": "malformed", "detail": detail, "stage": "clock", "topic": TICKS, "partition": self.number}
-        headers |= {"offset": record.offset, "at": record.timestamp}
-        encoded = tuple((name, str(value).encode()) for name, value in headers.items())
-        self._outbox.put_output(Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded), self.number)
+        self._outbox.put_output(_dead_letter(TICKS, self.number, record, "malformed", detail, "clock"), self.number)
 
     async def _every_second(self) -> None:
         """A tick where the clock is the wall's, and what is left to commit, such as the group's offsets."""
