@@ -5,7 +5,7 @@ BIN := .venv/bin
 PEERS := build/peers/.installed
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test check bench chaos backtest recordings
+.PHONY: install demo test check bench profile chaos backtest recordings
 
 install: $(INSTALLED)
 
@@ -34,6 +34,10 @@ check: install
 
 bench: install $(PEERS)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+profile: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
+	$(BIN)/python -m benchmarks.flame $(ARGS)
 
 # Quix Streams and bytewax refuse the versions that the service uses, so they live beside it.
 $(PEERS): benchmarks/peers/requirements.txt

@@ -43,6 +43,7 @@ def report(name: str, results: Sequence[Result]) -> bool:
             "median": result.median,
             "max": max(result.values),
             "wanted": result.wanted,
+            "at_most": result.at_most,
             "met": result.met,
         }
         for result in results
