@@ -77,7 +77,12 @@ class Campaign:
                     self._note(scene, first + len(names), "end")
                 finally:
                     scene.close()
-                self.ended += scene.workers.ended
+                    self.ended += scene.workers.ended
+
+    @property
+    def rounds(self) -> int:
+        """How many are done."""
+        return sum(map(len, self.settled.values()))
 
     def _fault(self, scene: Scene, name: str) -> None:
         if name == UPGRADE:
@@ -114,7 +119,7 @@ class Campaign:
             for name, values in sorted(self.settled.items())
         ]
         return [
-            Result("rounds", "rounds", [len(self.names)]),
+            Result("rounds", "rounds", [self.rounds]),
             Result("findings", "findings", [len(self.wrong)], 0, at_most=True),
             Result("audits", "audits", [self.audits]),
             *(Result(f"audit: {name}", "do not", [wrong], 0, at_most=True) for name, wrong in self.offenders.items()),
@@ -141,11 +146,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
         try:
             campaign.run(Path(directory))
+        except KeyboardInterrupt:
+            print(f"interrupted after {campaign.rounds} rounds", file=sys.stderr)
         finally:
             for finding in campaign.wrong:
                 print(finding, file=sys.stderr)
     met = report("chaos", campaign.results(elapsed() - began))
-    rounds = {"seed": options.seed, "rounds": len(names), "settled_s": dict(campaign.settled)}
+    rounds = {"seed": options.seed, "rounds": campaign.rounds, "settled_s": dict(campaign.settled)}
     (DIRECTORY / "chaos-rounds.json").write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
     sys.exit(not met)
 

@@ -42,7 +42,9 @@ class FakeIngest:
                 result.rejected.append(Output("dead.letters", record.key or b"", record.value, (("source", source),)))
             else:
                 key = b"" if topic in BROADCAST else record.key
-                result.inputs.append((key, b'{"s":"%s","now":%.3f,"v":%s}' % (source, now, record.value)))
+                place = b'["%s",%d,%d]' % (topic.encode(), partition, record.offset)
+                value = record.value + b" " * (7_000_000 if b"swells" in record.value else 0)
+                result.inputs.append((key, b'{"s":"%s","source":%s,"now":%.3f,"v":%s}' % (source, place, now, value)))
         return result
 
 

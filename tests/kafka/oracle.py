@@ -63,7 +63,7 @@ def _accounting(
                 source = entry["s"].encode()
                 logged[source].append(lane)
                 places[source] = record.offset
-    rejected = Counter(dict(record.headers).get("source") for record in dead)
+    rejected = Counter(_source_of(dict(record.headers)) for record in dead)
     sent = 0
     for topic in SOURCES:
         newest: dict[tuple[int, bytes | None], int] = {}
@@ -72,7 +72,7 @@ def _accounting(
             source = b"%s/%d/%d" % (topic.encode(), record.partition, record.offset)
             got, refused = sorted(logged.pop(source, [])), rejected.pop(source, 0)
             wanted = list(range(lanes)) if topic in BROADCAST else got[:1]
-            if (record.value or b"").startswith(b"bad"):
+            if (record.value or b"").startswith(b"bad") or b"swells" in (record.value or b""):
                 if got or refused != 1:
                     found.append(f"{source!r} is bad: {refused} dead letters, in lanes {got}")
             elif got != wanted or not got or refused:
@@ -88,3 +88,10 @@ def _accounting(
     if not sent:
         found.append("no source record at all")
     return found
+
+
+def _source_of(headers: dict[str, bytes]) -> bytes | None:
+    """Which record a dead letter of ingest is about."""
+    if headers.get("reason") == b"too_large":
+        return b"/".join((headers["topic"], headers["partition"], headers["offset"]))
+    return headers.get("source")

@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from stream_twin.kafka.failures import ExitCode
+from stream_twin.kafka.failures import ExitCode, is_away
 from tests import kafka_broker
 from tests.kafka.rig import Rig
 
@@ -33,6 +34,46 @@ def test_the_worker_waits_for_its_broker(tmp_path: Path, away_s: float) -> None:
             assert rig.problems() == []
         finally:
             rig.close()
+
+
+def test_asked_to_stop_without_a_broker_it_ends_at_once_and_cleanly(tmp_path: Path) -> None:
+    with kafka_broker.broker(tmp_path / "broker") as broker:
+        rig = Rig(broker.address, "alone.", 2, tmp_path)
+        try:
+            for away_s in (0.2, 3.0):
+                worker = rig.worker()
+                worker.await_log("lane 1 open")
+                rig.feed(500)
+                broker.kill()
+                time.sleep(away_s)
+                began = time.monotonic()
+                assert worker.stop() == ExitCode.STOPPED
+                assert time.monotonic() - began < 6
+                assert "Traceback" not in worker.log().partition("stopping")[2]
+                broker.start()
+            broker.stop()
+            early = rig.worker()
+            early.await_log("no answer from")
+            began = time.monotonic()
+            assert early.stop() == ExitCode.STOPPED
+            assert time.monotonic() - began < 3
+            broker.start()
+            last = rig.worker()
+            rig.await_done(60)
+            assert last.stop() == ExitCode.STOPPED
+            assert rig.problems() == []
+        finally:
+            rig.close()
+
+
+def test_an_error_that_wraps_a_lost_connection_is_one() -> None:
+    lost = KafkaError("while sending")
+    lost.__cause__ = KafkaConnectionError("closed")
+    wrapped = KafkaError("Unexpected error during batch delivery")
+    wrapped.__cause__ = lost
+    assert is_away(wrapped)
+    wrapped.__cause__ = ValueError("ours")
+    assert not is_away(wrapped)
 
 
 def test_a_worker_started_before_its_broker_waits(tmp_path: Path) -> None:

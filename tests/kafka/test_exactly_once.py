@@ -1,5 +1,6 @@
 """The protocol on a real broker, under faults: what :mod:`tests.kafka.oracle` demands must hold."""
 
+import asyncio
 import random
 import re
 import signal
@@ -8,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from stream_twin.kafka import reader, state
 from stream_twin.kafka.failures import ExitCode
+from stream_twin.kafka.outbox import Outbox, Transactions
 from tests.kafka.rig import Rig
 
 pytestmark = pytest.mark.kafka
@@ -118,6 +121,88 @@ def test_a_record_too_large_stops_the_worker_and_commits_nothing_of_it(rig: Make
     huge = next(record.offset for record in log if b"huge" in (record.value or b""))
     assert kept.sources is not None
     assert kept.sources.emitted <= huge
+
+
+def test_an_input_too_large_for_the_log_becomes_a_dead_letter_and_the_lane_goes_on(rig: MakeRig) -> None:
+    r = rig(2)
+    worker = r.worker()
+    r.feed(100)
+    r.send("wearable.observations", b"p001", b'"swells"')
+    r.flush()
+    r.feed(100)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    [dead] = [record for record in reader.read(r.broker, r.prefix + "dead.letters") if ("reason", b"too_large") in record.headers]
+    assert (dead.key, dead.value) == (b"p001", b'"swells"')
+    assert r.problems() == []
+
+
+@pytest.mark.parametrize("why", ["too large", "two days ahead"])
+def test_a_send_that_the_broker_refuses_takes_the_whole_transaction_with_it(rig: MakeRig, why: str) -> None:
+    r = rig(1)
+
+    async def write() -> None:
+        transactions = Transactions(r.broker, r.prefix, f"{r.prefix}one", 10)
+        await transactions.open()
+        outbox = Outbox()
+        for topic in ("twin.inputs", "alerts", "twin.state"):
+            outbox.put(topic, 0, b"key", b"value")
+        send = transactions._send
+
+        async def refused(topic: str, partition: int, rows: Any, sent: Any) -> None:
+            if topic.endswith("alerts"):
+                batch = transactions._producer.create_batch()
+                ahead = int((time.time() + 172_800) * 1000) if why == "two days ahead" else None
+                value = random.Random(1).randbytes(2_500_000) if why == "too large" else b"value"
+                batch.append(key=b"key", value=value, timestamp=ahead, headers=[])
+                sent.append(await transactions._producer.send_batch(batch, topic, partition=partition))
+            await send(topic, partition, rows, sent)
+
+        transactions._send = refused  # type: ignore[method-assign]
+        try:
+            await transactions.write(outbox)
+        finally:
+            await transactions.close()
+
+    with pytest.raises(KafkaError):
+        asyncio.run(write())
+
+    async def settle() -> None:  # the next owner ends what is left of it
+        transactions = Transactions(r.broker, r.prefix, f"{r.prefix}one", 10)
+        await transactions.open()
+        await transactions.close()
+
+    asyncio.run(settle())
+    for topic in ("twin.inputs", "alerts", "twin.state"):
+        assert list(reader.read(r.broker, r.prefix + topic)) == []
+
+
+def test_a_group_that_rested_longer_than_its_offsets_are_kept_reads_nothing_twice(rig: MakeRig) -> None:
+    r = rig(2)
+    worker = r.worker()
+    r.feed(500)
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    group = f"{r.prefix}twin"
+    r.broker.admin.delete_consumer_groups([group])[group].result()
+    r.feed(500)
+    worker = r.worker()
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_the_first_record_of_a_log_tells_the_time(rig: MakeRig) -> None:
+    r = rig(2)
+    r.feed(200)  # there before anybody reads
+    worker = r.worker()
+    r.await_done()
+    assert worker.stop() == ExitCode.STOPPED
+    firsts: dict[int, bytes | None] = {}
+    for record in reader.read(r.broker, r.prefix + "twin.inputs"):
+        firsts.setdefault(record.partition, record.value)
+    assert all(b'"tick"' in (value or b"") for value in firsts.values())
+    assert len(firsts) == 2
 
 
 def test_a_failing_update_becomes_a_dead_letter_and_the_lane_goes_on(rig: MakeRig) -> None:
