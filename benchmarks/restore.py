@@ -108,7 +108,7 @@ def _samples(twins: int) -> Iterator[tuple[bytes, bytes]]:
     return load.observations(twins, STEPS * per_step, time.time() - 600, seed=1)
 
 
-def once(place: Place, twins: int, copies: int) -> Restored:
+def once(place: Place, twins: int, copies: int, after_s: float = AFTER_S) -> Restored:
     latency.enrol(place, twins)
     _leave_uncompacted(place)
     with service.running(place) as workers:
@@ -119,7 +119,7 @@ def once(place: Place, twins: int, copies: int) -> Restored:
     try:
         first.wait_ready()
         with latency.sending(place, RATE, LIMIT_S + 60, twins):
-            time.sleep(AFTER_S)
+            time.sleep(after_s)
             old = members(place)
             killed = time.time()
             first.kill()

@@ -1,7 +1,7 @@
 """Puts the newest results of ``make bench`` into ``docs/performance.md``: tables, plots, and all rows as CSV.
 
-``python -m benchmarks.table``; with ``--page FILE`` into another page. Blocks ``<!-- NAME -->`` ... ``<!-- /NAME -->`` are written anew;
-a measurement that was not run leaves its block as it is.
+``python -m benchmarks.table``; with ``--page FILE`` into another page. Blocks ``<!-- NAME -->`` ... ``<!-- /NAME -->`` are
+written anew; a measurement that was not run leaves its block as it is.
 """
 
 import csv
