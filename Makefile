@@ -5,7 +5,7 @@ BIN := .venv/bin
 PEERS := build/peers/.installed
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test check bench profile chaos backtest recordings
+.PHONY: install demo test check bench profile chaos rubbish backtest recordings
 
 install: $(INSTALLED)
 
@@ -47,6 +47,9 @@ $(PEERS): benchmarks/peers/requirements.txt
 
 chaos: install
 	$(BIN)/python -m benchmarks.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+rubbish: install
+	$(BIN)/python -m benchmarks.rubbish $(ARGS)
 
 backtest: install
 	$(BIN)/python -m benchmarks.backtest $(ARGS)

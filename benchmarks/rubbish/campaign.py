@@ -20,7 +20,7 @@ from benchmarks.rubbish.sender import HEAVY, BadRecord, Sender, bad, enrol, judg
 from benchmarks.service import Place, Service
 
 HELD_S = 2.0
-OPTIONS = ("--set", f"lane.hold_unknown_s={HELD_S}", "--checkpoint-every-s", "5")
+OPTIONS = ("--set", f"lane.hold_unknown_s={HELD_S}", "--set", "lane.estimate_every_s=1", "--checkpoint-every-s", "5")
 DELAY_MS = 1000.0
 OTHERS_EVERY = 50
 """Of the good records so many are one of another topic."""
