@@ -1,7 +1,7 @@
 """``make profile``: a flame graph of a worker that works off a backlog, and where the microseconds of one observation go.
 
 py-spy samples the worker from outside. Each sample is counted for the innermost layer on its stack; a layer's share of the
-samples is its share of the worker's CPU time per observation. On Linux py-spy may need ``sudo sysctl kernel.yama.ptrace_scope=0``.
+samples is its share of the worker's CPU time per observation. On Linux py-spy may need ``kernel.yama.ptrace_scope=0``.
 """
 
 import shutil
