@@ -266,9 +266,15 @@ class FromSource(Input, frozen=True, kw_only=True):
     """The source record's value, byte for byte."""
 
 
-class Sample(FromSource, tag="sample", frozen=True, kw_only=True):
+class Sample(Struct, frozen=True, array_like=True):
     """A checked observation in canonical units. ``at`` is when it was measured, or its period's end."""
 
+    offset: int
+    """Of its source record, in the topic and partition of its :class:`Samples`."""
+    arrived_at: float
+    """The source record's Kafka timestamp: when it was written."""
+    original: Raw
+    """The source record's value, byte for byte."""
     id: str
     signal: str
     at: float
@@ -278,13 +284,24 @@ class Sample(FromSource, tag="sample", frozen=True, kw_only=True):
     kind: DeviceKind = "streaming"
     version: int = 1
     period_s: float = 0.0
+    retracted: bool = False
     known_at: float | None = None
     comparator: Comparator | None = None
-    retracted: bool = False
     on_oxygen: bool | None = None
     quality: float | None = None
     body_position: str | None = None
     method: str | None = None
+
+
+class Samples(Input, tag="samples", frozen=True, kw_only=True):
+    """Observations of one patient that were read together, in the order of their source; one or several source records."""
+
+    topic: str
+    """Of the sources, without the prefix."""
+    partition: int
+    arrived_at: float
+    """Of the first."""
+    samples: list[Sample]
 
 
 class SampleSeries(FromSource, tag="series", frozen=True, kw_only=True):
@@ -375,7 +392,7 @@ class PatientBase(Input, tag="patient_base", frozen=True, kw_only=True):
 
 
 AnyInput = (
-    Sample
+    Samples
     | SampleSeries
     | Happened
     | ProfileSet

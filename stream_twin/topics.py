@@ -82,7 +82,7 @@ CLINICAL_EVENTS = (
     events.Finding,
 )
 INPUTS = (
-    events.Sample,
+    events.Samples,
     events.SampleSeries,
     events.Happened,
     events.ProfileSet,

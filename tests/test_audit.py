@@ -10,7 +10,7 @@ import pytest
 from stream_twin import signals
 from stream_twin.audit import READING_ORDER, Audit, Row
 from stream_twin.datasets.ward import Ward
-from stream_twin.events import Sample, Source
+from stream_twin.events import Samples
 from stream_twin.lane import Lane, UpdateFailed
 from tests.memory_service import MemoryService, Record
 
@@ -71,8 +71,10 @@ def forged(service: MemoryService, topic: str, forge: Callable[[list[Record]], o
 def test_a_service_without_faults_is_clean(service: MemoryService) -> None:
     rows = audit(service, service.topics)
     assert failing(rows) == set()
-    records = sum(len(service.topics["twin.inputs", lane]) for lane in range(LANES))
-    assert sum(rows[f"inputs {way}"].counted for way in ("applied", "duplicate", "late", "rejected", "failed", "held")) == records
+    log = [msgspec.json.decode(record.value) for lane in range(LANES) for record in service.topics["twin.inputs", lane]]
+    inputs = sum(len(entry.get("samples", ".")) for entry in log)
+    assert inputs > len(log)
+    assert sum(rows[f"inputs {way}"].counted for way in ("applied", "duplicate", "late", "rejected", "failed", "held")) == inputs
     assert rows["inputs duplicate"].counted > 0
     assert rows["inputs rejected"].counted > 0
     letters = sum(len(service.topics["dead.letters", lane]) for lane in range(LANES))
@@ -314,12 +316,12 @@ def test_an_update_that_failed_is_accounted_for(service: MemoryService) -> None:
     broken = MemoryService(CATALOGUE, LANES)
     broken.run(Ward(2, seed=3, hours=0.2))
     log = broken.topics["twin.inputs", 0]
-    last = next(record for record in reversed(log) if b'"type":"sample"' in record.value)
-    sample = msgspec.json.decode(last.value, type=Sample)
+    last = next(record for record in reversed(log) if b'"type":"samples"' in record.value)
+    samples = msgspec.json.decode(last.value, type=Samples)
+    sample = samples.samples[-1]
     sent = broken.topics["wearable.observations", 0]
-    poison = msgspec.structs.replace(
-        sample, signal="no such signal", source=Source("wearable.observations", 0, sent[-1].offset + 1)
-    )
+    spoilt = msgspec.structs.replace(sample, signal="no such signal", offset=sent[-1].offset + 1)
+    poison = msgspec.structs.replace(samples, topic="wearable.observations", partition=0, samples=[spoilt])
     broken.write("wearable.observations", 0, last.key, bytes(sample.original))
     broken.write("twin.inputs", 0, last.key, msgspec.json.encode(poison))
     with pytest.raises(UpdateFailed):

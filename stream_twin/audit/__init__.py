@@ -51,11 +51,27 @@ class Row(NamedTuple):
     note: str = ""
 
 
+class _Sample(msgspec.Struct, array_like=True):
+    """The first elements of a :class:`~stream_twin.events.Sample`."""
+
+    offset: int
+    arrived_at: float
+    original: msgspec.Raw
+
+
 class _Logged(msgspec.Struct):
-    """What the join wants of an input; ticks and settings have no source."""
+    """What the join wants of an input: one source, or samples with one each; ticks and settings have none."""
 
     source: Source | None = None
     original: msgspec.Raw = msgspec.Raw(b"")
+    topic: str = ""
+    partition: int = 0
+    samples: list[_Sample] = []
+
+    def sources(self) -> list[tuple[Source, msgspec.Raw]]:
+        if self.source is not None:
+            return [(self.source, self.original)]
+        return [(Source(self.topic, self.partition, sample.offset), sample.original) for sample in self.samples]
 
 
 class _Own(msgspec.Struct):
@@ -80,7 +96,7 @@ class Audit:
         self._lane_of = lane_of
         self._lanes = [LaneAudit(number, catalogue) for number in range(lanes)]
         self._sources: dict[tuple[str, int], SourcePartition] = {}
-        self._reached: dict[tuple[int, str, int], int] = {}
+        self._reached: dict[tuple[int, str, int, bytes], int] = {}
         self._misplaced: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._begins: dict[tuple[str, int], int] = {}
@@ -122,22 +138,20 @@ class Audit:
         return source
 
     def _feed_log(self, lane: LaneAudit, offset: int, key: bytes, value: bytes) -> None:
-        lane.logged(offset, key, value)
-        entry = _logged(value)
-        if entry.source is None:
-            return
-        topic, partition, source_offset = entry.source.topic, entry.source.partition, entry.source.offset
-        source = self._source(topic, partition)
-        source.ended(
-            source_offset, fingerprint(key if source.lanes == 1 else b"", bytes(entry.original)), lane.number, dead=False
-        )
+        parts = _logged(value).sources()
+        lane.logged(offset, key, value, max(len(parts), 1))
         here = f"twin.inputs/{lane.number}/{offset}"
-        if (source.lanes == 1) != bool(key) or (key and self._lane_of(key) != lane.number):
-            self._misplaced.append(f"{here} is in the wrong lane")
-        route = lane.number, topic, partition
-        if source_offset <= self._reached.get(route, -1):
-            self._misplaced.append(f"{here} comes from {topic}/{partition}/{source_offset}, after a later one")
-        self._reached[route] = max(source_offset, self._reached.get(route, -1))
+        for origin, original in parts:
+            topic, partition, source_offset = origin.topic, origin.partition, origin.offset
+            source = self._source(topic, partition)
+            broadcast = source.lanes > 1
+            source.ended(source_offset, fingerprint(b"" if broadcast else key, bytes(original)), lane.number, dead=False)
+            if broadcast == bool(key) or (key and self._lane_of(key) != lane.number):
+                self._misplaced.append(f"{here} is in the wrong lane")
+            route = lane.number, topic, partition, key
+            if source_offset <= self._reached.get(route, -1):
+                self._misplaced.append(f"{here} comes from {topic}/{partition}/{source_offset}, after a later one")
+            self._reached[route] = max(source_offset, self._reached.get(route, -1))
 
     def _feed_state(self, lane: LaneAudit, key: bytes, value: bytes | None) -> None:
         if key[:1] == b"p":
@@ -183,16 +197,16 @@ class Audit:
             differing += wrong
             twins += len(restored.patients)
             fates.update(restored.fates())
-            if (ends := restored.fates().total()) != lane.records:
-                miscounted.append(f"twin.inputs/{lane.number} has {lane.records} records, the lane counts {ends}")
+            if (ends := restored.fates().total()) != lane.inputs:
+                miscounted.append(f"twin.inputs/{lane.number} has {lane.inputs} inputs, the lane counts {ends}")
         state = [
             offender for lane in judged for offender in ([lane.broken] if lane.broken else []) + lane.differing + lane.ahead()
         ]
-        logged = sum(lane.records for lane in self._lanes)
+        logged = sum(lane.inputs for lane in self._lanes)
         return [
             self._source_row(),
             _row("inputs stand in their lane, in their source's order", logged, self._misplaced),
-            _row("inputs end in one way each", sum(lane.records for lane in judged), miscounted, note),
+            _row("inputs end in one way each", sum(lane.inputs for lane in judged), miscounted, note),
             _row("snapshots equal the oracle's", sum(lane.compared for lane in judged), state, note),
             *(self._output_row(topic, judged, note) for topic in COMPARED),
             _row("twins restored from twin.state equal the oracle's", twins, differing, note),

@@ -55,7 +55,8 @@ class LaneAudit:
     def __init__(self, number: int, catalogue: Catalogue) -> None:
         self.number, self._catalogue = number, catalogue
         self.oracle = Lane(number, catalogue)
-        self.records = 0
+        self.inputs = 0
+        """What the log carries: a record of samples counts for each."""
         self.state: dict[bytes, bytes] = {}
         """By the patient's key; :data:`CHECKPOINT` is the lane's own."""
         self.emitted = 0
@@ -82,8 +83,9 @@ class LaneAudit:
             self.state[key] = value
             self._stops[_position(key, value)].add(key)
 
-    def logged(self, offset: int, key: bytes, value: bytes) -> None:
-        self.records += 1
+    def logged(self, offset: int, key: bytes, value: bytes, inputs: int) -> None:
+        """A record of the log, which carries so many inputs."""
+        self.inputs += inputs
         self._log.append(Logged(offset, key, value))
 
     def put_out(self, topic: str, offset: int, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from stream_twin.events import AlertChange, AnyInput, Estimate, Sample, SampleSeries
+from stream_twin.events import AlertChange, AnyInput, Estimate, Samples, SampleSeries
 from stream_twin.options import BROKER, from_settings
 from stream_twin.settings import Settings
 
@@ -77,8 +77,10 @@ def _history(broker: "Broker", prefix: str, inputs: str, lane: int, key: bytes) 
         if record.key != key:
             continue
         entry = msgspec.json.decode(record.value or b"", type=AnyInput)
-        if isinstance(entry, Sample) and entry.value is not None:
-            history.samples.setdefault(entry.signal, []).append((entry.at, entry.value))
+        if isinstance(entry, Samples):
+            for sample in entry.samples:
+                if sample.value is not None:
+                    history.samples.setdefault(sample.signal, []).append((sample.at, sample.value))
         elif isinstance(entry, SampleSeries):
             pairs = zip(entry.at, entry.values, strict=True)
             history.samples.setdefault(entry.signal, []).extend((at, value) for at, value in pairs if value is not None)

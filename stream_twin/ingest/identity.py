@@ -4,6 +4,23 @@ from stream_twin.ingest import reasons
 from stream_twin.ingest.reasons import Rejection, shown
 
 LONGEST = 128
+REMEMBERED = 200_000
+
+
+class Known:
+    """Identifiers that were checked with their keys: most records are of a patient who has been seen before."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, bytes] = {}
+
+    def check(self, key: bytes | None, identifier: str) -> None:
+        """As :func:`check_key`."""
+        if key is not None and self._keys.get(identifier) == key:
+            return
+        check_key(key, identifier)
+        if len(self._keys) >= REMEMBERED:
+            self._keys.clear()
+        self._keys[identifier] = identifier.encode()
 
 
 def check_identifier(identifier: str, field: str) -> None:

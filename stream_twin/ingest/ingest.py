@@ -1,4 +1,4 @@
-"""The first stage: one record of a source topic -> exactly one input of the lane's log, or exactly one dead letter."""
+"""The first stage: one record of a source topic -> once in an input of the lane's log, or exactly one dead letter."""
 
 import hashlib
 from collections import Counter
@@ -17,6 +17,7 @@ from stream_twin.events import (
     EnvironmentObservation,
     FromSource,
     Happened,
+    Input,
     ModelParameters,
     ModelPublished,
     Observation,
@@ -26,6 +27,8 @@ from stream_twin.events import (
     PatientBody,
     Profile,
     ProfileSet,
+    Sample,
+    Samples,
     Series,
     Source,
 )
@@ -39,6 +42,10 @@ from stream_twin.signals import Catalogue
 
 EVERY_LANE = b""
 """The key of an input that goes into every lane."""
+TOGETHER = 500
+"""Observations of one patient in one record of the log, at most: so a device that floods costs few records."""
+LARGE_BYTES = 2_000
+"""A larger observation is the last of its record, so that what goes together fits into one."""
 
 
 class SourceRecord(Protocol):
@@ -69,7 +76,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
 
 class Ingested(NamedTuple):
-    """What became of some records of one partition: each is in exactly one of the two lists, in the order of offsets.
+    """What became of some records of one partition: each is in exactly one of the two lists, those of a key in their order.
 
     ``counts``: ("accepted", topic), ("rejected", reason), ("absent", topic) -> how many; absent are samples without a value,
     the others records.
@@ -97,8 +104,8 @@ class Ingest:
         self._topics: dict[str, tuple[Decoder[Any], Convert, bool]] = {
             topic: (Decoder(kind, bounds.max_bytes, bounds.max_depth), convert, broadcast)
             for topic, kind, convert, broadcast in (
-                ("wearable.observations", observations, wearable, False),
-                ("clinical.observations", observations, clinical, False),
+                ("wearable.observations", observations, wearable.series, False),
+                ("clinical.observations", observations, clinical.series, False),
                 ("clinical.events", PatientBody, _happened, False),
                 ("environment.observations", EnvironmentObservation, partial(environment_sample, dictionary=dictionary), True),
                 ("patient.profiles", Profile, partial(_profile, catalogue=catalogue), False),
@@ -108,6 +115,7 @@ class Ingest:
                 ("models", ModelParameters, _model, True),
             )
         }
+        self._measurements = {"wearable.observations": wearable, "clinical.observations": clinical}
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -124,27 +132,51 @@ class Ingest:
             now: seconds; what claims to be later than ``now`` and the tolerance is refused.
         """
         decode, convert, broadcast = self._topics[topic]
-        encode = self._encode
+        measurements = self._measurements.get(topic)
         latest = now + self._bounds.future_tolerance_s
-        inputs: list[tuple[bytes, bytes]] = []
+        inputs: list[tuple[bytes, Input]] = []
+        gathering: dict[bytes, list[Sample]] = {}
         rejected: list[Output] = []
         counts: Counts = Counter()
+        accepted = absent = 0
         for record in records:
             key, value = record.key, record.value
             try:
                 body = decode(value)
                 assert value is not None
                 original = Raw(value.strip(WHITESPACE))
-                source = Source(topic, partition, record.offset)
-                made = convert(body, Origin(key, source, record.timestamp / 1000, original, latest, counts))
+                arrived_at = record.timestamp / 1000
+                if type(body) is Observation:
+                    assert measurements is not None
+                    sample = measurements.sample(body, key, record.offset, arrived_at, original, latest)
+                    assert key is not None
+                    if sample.value is None and not sample.retracted:
+                        absent += 1
+                    gathered = gathering.get(key)
+                    if gathered is not None:
+                        gathered.append(sample)
+                    else:
+                        gathered = gathering[key] = [sample]
+                        samples = Samples(topic=topic, partition=partition, arrived_at=arrived_at, samples=gathered)
+                        inputs.append((key, samples))
+                    if len(gathered) == TOGETHER or len(value) > LARGE_BYTES:
+                        del gathering[key]
+                else:
+                    source = Source(topic, partition, record.offset)
+                    made = convert(body, Origin(key, source, arrived_at, original, latest, counts))
+                    inputs.append((EVERY_LANE if broadcast else key or b"", made))
+                    if key is not None:
+                        gathering.pop(key, None)
+                accepted += 1
             except Rejection as rejection:
                 counts["rejected", rejection.reason] += 1
                 rejected.append(self._dead_letter(topic, partition, record, rejection))
-            else:
-                inputs.append((EVERY_LANE if broadcast else key or b"", encode(made)))
-        if inputs:
-            counts["accepted", topic] = len(inputs)
-        return Ingested(inputs, rejected, counts)
+        if accepted:
+            counts["accepted", topic] = accepted
+        if absent:
+            counts["absent", topic] += absent
+        encode = self._encode
+        return Ingested([(key, encode(made)) for key, made in inputs], rejected, counts)
 
     def _dead_letter(self, topic: str, partition: int, record: SourceRecord, rejection: Rejection) -> Output:
         headers = [

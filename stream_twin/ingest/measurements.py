@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from stream_twin.events import (
     CATALOGUE,
     DeviceKind,
@@ -15,7 +17,7 @@ from stream_twin.events import (
     Series,
 )
 from stream_twin.ingest import reasons
-from stream_twin.ingest.identity import check_identifier, check_key
+from stream_twin.ingest.identity import Known, check_identifier, check_key
 from stream_twin.ingest.origin import Origin
 from stream_twin.ingest.reasons import Rejection, shown
 from stream_twin.ingest.times import optional_seconds, seconds
@@ -88,33 +90,35 @@ class Measurements:
         self._laboratory_kind = laboratory_kind
         self._series_kind = series_kind
         self._max_samples = max_samples
+        self._keys = Known()
 
-    def __call__(self, body: Observation | Series, origin: Origin) -> Sample | SampleSeries:
-        """Raises Rejection."""
-        latest = origin.latest
-        check_key(origin.key, body.patient_id)
+    def _measured(self, body: Measured, key: bytes | None, latest: float) -> tuple[Meaning, float | None]:
+        """What a single observation and a series have in common: what the code means, and when the result became known."""
+        self._keys.check(key, body.patient_id)
         check_identifier(body.id, "id")
         if body.device_id is not None:
             check_identifier(body.device_id, "device_id")
         meaning = self._find(body.code_system, body.code, body.unit)
-        known_at = optional_seconds(body.issued_at, "issued_at", latest)
-        optional_seconds(body.received_at, "received_at", latest)
-        if isinstance(body, Series):
-            return self._series(body, meaning, origin)
-        period = body.period
-        period_s = 0.0
-        if period is None:
-            if body.measured_at is None:
-                raise Rejection(reasons.WHEN, "neither measured_at nor period says when it was measured: send one of them")
-            at = seconds(body.measured_at, "measured_at", latest)
+        if body.received_at is not None:
+            seconds(body.received_at, "received_at", latest)
+        return meaning, optional_seconds(body.issued_at, "issued_at", latest)
+
+    def sample(
+        self, body: Observation, key: bytes | None, offset: int, arrived_at: float, original: Raw, latest: float
+    ) -> Sample:
+        """The observation in a source record of this key, offset, arrival and value; ``latest``: what it may claim at most.
+
+        Raises:
+            Rejection: with the reason.
+        """
+        meaning, known_at = self._measured(body, key, latest)
+        at, period_s = body.measured_at, 0.0
+        if body.period is not None:
+            at, period_s = _period(body, latest)
+        elif at is None:
+            raise Rejection(reasons.WHEN, "neither measured_at nor period says when it was measured: send one of them")
         else:
-            if body.measured_at is not None:
-                raise Rejection(reasons.WHEN, "both measured_at and period say when it was measured: send one of them")
-            start = seconds(period.start, "period.start", latest)
-            at = seconds(period.end, "period.end", latest)
-            period_s = at - start
-            if period_s < 0:
-                raise Rejection(reasons.PERIOD_REVERSED, f"period ends {-period_s:g} s before it starts: swap start and end")
+            at = seconds(at, "measured_at", latest)
         value = body.value
         retracted = body.status == RETRACTED
         if retracted:
@@ -124,7 +128,6 @@ class Measurements:
                 raise Rejection(
                     reasons.NO_VALUE, f"{meaning.signal} has no value: send one, or say in absent_reason why there is none"
                 )
-            origin.counts["absent", origin.source.topic] += 1
         elif body.absent_reason is not None:
             raise Rejection(
                 reasons.NO_VALUE,
@@ -135,27 +138,29 @@ class Measurements:
             if not meaning.low <= value <= meaning.high:
                 raise _implausible(meaning, body, body.value, value, "")
         return Sample(
-            source=origin.source,
-            arrived_at=origin.arrived_at,
-            original=origin.original,
-            id=body.id,
-            signal=meaning.signal,
-            at=at,
-            value=value,
-            device=body.device_id,
-            kind=body.device_kind or (self._laboratory_kind if meaning.from_laboratory else self._kind),
-            version=body.version,
-            period_s=period_s,
-            known_at=known_at,
-            comparator=body.comparator,
-            retracted=retracted,
-            on_oxygen=body.on_oxygen,
-            quality=body.quality,
-            body_position=body.body_position,
-            method=body.method,
+            offset,
+            arrived_at,
+            original,
+            body.id,
+            meaning.signal,
+            at,
+            value,
+            body.device_id,
+            body.device_kind or (self._laboratory_kind if meaning.from_laboratory else self._kind),
+            body.version,
+            period_s,
+            retracted,
+            known_at,
+            body.comparator,
+            body.on_oxygen,
+            body.quality,
+            body.body_position,
+            body.method,
         )
 
-    def _series(self, body: Series, meaning: Meaning, origin: Origin) -> SampleSeries:
+    def series(self, body: Series, origin: Origin) -> SampleSeries:
+        """Raises Rejection."""
+        meaning, _ = self._measured(body, origin.key, origin.latest)
         n = len(body.values)
         if n == 0:
             raise Rejection(reasons.SERIES_EMPTY, "the series has no values: send nothing instead")
@@ -193,6 +198,18 @@ class Measurements:
             on_oxygen=body.on_oxygen,
             quality=body.quality,
         )
+
+
+def _period(body: Observation, latest: float) -> tuple[float, float]:
+    """Its end, and how long it is."""
+    assert body.period is not None
+    if body.measured_at is not None:
+        raise Rejection(reasons.WHEN, "both measured_at and period say when it was measured: send one of them")
+    start = seconds(body.period.start, "period.start", latest)
+    end = seconds(body.period.end, "period.end", latest)
+    if end < start:
+        raise Rejection(reasons.PERIOD_REVERSED, f"period ends {start - end:g} s before it starts: swap start and end")
+    return end, end - start
 
 
 def environment_sample(body: EnvironmentObservation, origin: Origin, dictionary: Dictionary) -> EnvironmentSample:

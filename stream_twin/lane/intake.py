@@ -3,23 +3,26 @@
 from collections import Counter
 from collections.abc import Callable
 from math import inf, isnan, nan
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-import xxhash
+from msgspec import Raw
+from msgspec.structs import replace
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from stream_twin import events
 from stream_twin.alerts.desk import Desk, Rejection
-from stream_twin.events import AnyInput, FromSource, Output, Sample, SampleSeries
+from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample, Samples, SampleSeries, Source
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
 from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, seconds
 from stream_twin.signals import Signal
-from stream_twin.twin.tracks import Track, Tracks
+from stream_twin.twin.tracks import Track, Tracks, series_identity
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
+Reason = Literal["unknown_patient", "not_monitored", "unknown_device", "outside_assignment"]
 HELD_RECORDS = 1000
 HELD_BYTES = 1_000_000
 """No more is held for one patient: its snapshot must fit into a record."""
@@ -43,10 +46,10 @@ class Intake:
     def take(self, patient: Patient, entry: Any, offset: int, value: bytes) -> None:
         """``entry`` is what ``value``, the log record at ``offset``, says."""
         kind = type(entry)
-        if kind is Sample:
-            self._take_sample(patient, entry, offset, value)
+        if kind is Samples:
+            self._take_samples(patient, entry, offset)
         elif kind is SampleSeries:
-            self._take_series(patient, entry, offset, value)
+            self._take_series(patient, entry, offset)
         else:
             _TAKERS[kind](self, patient, entry, offset)
 
@@ -57,36 +60,60 @@ class Intake:
 
     # ----------------------------------------------------------------------------------------------------- samples
 
-    def _take_sample(self, patient: Patient, sample: Sample, offset: int, value: bytes) -> None:
-        if not self._admitted(patient, sample, sample.at, offset, value):
-            return
-        if sample.value is None and not sample.retracted:
-            self.out.counts["absent", sample.signal] += 1
-            self._heard(patient, sample, sample.at)
-            self.fate(patient, "applied")
-            return
-        fate = self._offer(patient, sample, xxhash.xxh3_64_digest(sample.id.encode()), sample.at, sample.value, offset)
-        if fate == "conflict":
-            came = f"observation {sample.id} version {sample.version} came before with another value or time"
-            detail = f"{came}: give a correction a higher version"
-            self._reject(patient, sample, offset, "conflicting_body", detail)
-            return
-        self.fate(patient, fate)
+    def _take_samples(self, patient: Patient, entry: Samples, offset: int) -> None:
+        state = patient.state
+        asks = not state.watched or state.assignments is not None
+        applied = 0
+        urgent = False
+        for sample in entry.samples:
+            if asks and (reason := self._refusal(patient, sample, sample.at)) is not None:
+                alone = entry if len(entry.samples) == 1 else replace(entry, arrived_at=sample.arrived_at, samples=[sample])
+                self._hold_or_reject(patient, alone, reason, offset)
+                continue
+            value = sample.value
+            if value is None:
+                if not sample.retracted:
+                    self.out.counts["absent", sample.signal] += 1
+                    self._heard(patient, sample.device, sample.kind, sample.at)
+                    applied += 1
+                    continue
+                value = nan
+            track, latest = self._track(patient, sample.signal, sample.kind)
+            identity = xxh3_64_digest(sample.id.encode())
+            fate = self._tracks.offer(track, identity, sample.at, value, sample.version, self._own.complete_to)
+            if fate == "applied":
+                applied += 1
+                if sample.at > latest.at and value == value:  # noqa: PLR0124  # not NaN
+                    latest.take(value, sample.at, sample.device, sample.period_s)
+                    self._heard(patient, sample.device, sample.kind, sample.at)
+                else:
+                    state.corrected = True
+                    self._newest(track, latest)
+                if value < latest.fence_low or value > latest.fence_high:
+                    urgent = True
+            elif fate == "conflict":
+                came = f"observation {sample.id} version {sample.version} came before with another value or time"
+                self.fate(patient, "rejected")
+                self._dead_letter_of(
+                    patient.key, entry, sample, offset, "conflicting_body", f"{came}: give a correction a higher version"
+                )
+            else:
+                self.fate(patient, fate)
+        if applied:
+            self.fate(patient, "applied", applied)
+            self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
 
-    def _take_series(self, patient: Patient, series: SampleSeries, offset: int, value: bytes) -> None:
-        if not self._admitted(patient, series, series.at[-1], offset, value):
+    def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
+        if (reason := self._refusal(patient, series, series.at[-1])) is not None:
+            self._hold_or_reject(patient, series, reason, offset)
             return
         fates = Counter[str]()
-        for number, (at, measured) in enumerate(zip(series.at, series.values, strict=True)):
-            if measured is None and not series.retracted:
-                self.out.counts["absent", series.signal] += 1
-                fates["absent"] += 1
-                continue
-            identity = xxhash.xxh3_64_digest(f"{series.id}#{number}".encode())
-            fates[self._offer(patient, series, identity, at, measured, offset)] += 1
-        self._heard(patient, series, series.at[-1])
+        urgent = self._follow_series(patient, series, fates)
+        self._heard(patient, series.device, series.kind, series.at[-1])
         for fate, count in fates.items():
             self.out.counts["sample", fate] += count
+        if fates["applied"]:
+            self._plan_look(patient, offset, series.arrived_at, urgent=urgent)
         if fates["conflict"] and not fates["applied"]:
             series_is = f"series {series.id} version {series.version}"
             came = f"{fates['conflict']} samples of {series_is} came before with another value or time"
@@ -95,42 +122,65 @@ class Intake:
             return
         self.fate(patient, next((f for f in ("applied", "late", "duplicate") if fates[f]), "applied"))
 
-    def _offer(
-        self, patient: Patient, sample: Sample | SampleSeries, identity: bytes, at: float, value: float | None, offset: int
-    ) -> str:
-        name = sample.signal
+    def _follow_series(self, patient: Patient, series: SampleSeries, fates: Counter[str]) -> bool:
+        """Offer its samples; whether one was beyond the fence."""
+        if series.retracted:
+            numbers, at, values = list(range(len(series.at))), series.at, [nan] * len(series.at)
+        else:
+            numbers = [number for number, value in enumerate(series.values) if value is not None]
+            at, values = series.at, [value for value in series.values if value is not None]
+            if len(numbers) < len(at):
+                at = [at[number] for number in numbers]
+                fates["absent"] += len(series.at) - len(numbers)
+                self.out.counts["absent", series.signal] += len(series.at) - len(numbers)
+        if not values:
+            return False
+        track, latest = self._track(patient, series.signal, series.kind)
+        first = xxh3_64_intdigest(series.id.encode())
+        low, high = latest.fence_low, latest.fence_high
+        if not series.retracted and self._tracks.extend(track, first, numbers, at, values, series.version, self._own.complete_to):
+            for moment, value in zip(at, values, strict=True):
+                latest.take(value, moment, series.device, 0.0)
+            fates["applied"] += len(values)
+            return min(values) < low or max(values) > high
+        urgent = False
+        for number, moment, value in zip(numbers, at, values, strict=True):
+            identity = series_identity(first, number)
+            fate = self._tracks.offer(track, identity, moment, value, series.version, self._own.complete_to)
+            fates[fate] += 1
+            if fate == "applied":
+                if moment > latest.at and not isnan(value):
+                    latest.take(value, moment, series.device, 0.0)
+                else:
+                    patient.state.corrected = True
+                    self._newest(track, latest)
+                urgent = urgent or value < low or value > high
+        return urgent
+
+    def _track(self, patient: Patient, name: str, kind: DeviceKind) -> tuple[Track, Latest]:
         track = patient.tracks.get(name)
-        lateness_s = self._own.settings.lateness_s.get(sample.kind, 0.0)
+        lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
         if track is None:
             track = patient.tracks[name] = self._tracks.new(patient.key, self.index[name], lateness_s)
-            latest = patient.latest[name] = Latest()
-        else:
-            if lateness_s > track.lateness_s:
-                self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
-                track.allow(lateness_s, self._own.complete_to)
-            latest = patient.latest[name]
-        raw = nan if sample.retracted or value is None else value
-        fate = self._tracks.offer(track, identity, at, raw, sample.version, self._own.complete_to)
-        if fate != "applied":
-            return fate
+            patient.latest[name] = Latest()
+        elif lateness_s > track.lateness_s:
+            self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
+            track.allow(lateness_s, self._own.complete_to)
+        return track, patient.latest[name]
+
+    def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:
+        """Have the patient assessed now, where it is time or a sample was beyond its fence, or else when it is time."""
         state = patient.state
-        if at > latest.at and not isnan(raw):
-            latest.take(raw, at, sample.device, getattr(sample, "period_s", 0.0))
-            self._heard(patient, sample, at)
-        else:
-            state.corrected = True
-            self._newest(track, latest)
         clock, due_at = self._own.clock, state.assessed_at + self._own.settings.estimate_every_s
         if clock >= due_at:
-            self._agenda.await_(patient, offset, sample.arrived_at)
-        elif latest.fence_low <= raw <= latest.fence_high or isnan(raw):
+            self._agenda.await_(patient, offset, arrived_at)
+        elif not urgent:
             self._agenda.wake(patient, due_at)
         elif state.urgent_at < clock:
             state.urgent_at = clock
-            self._agenda.await_(patient, offset, sample.arrived_at)
+            self._agenda.await_(patient, offset, arrived_at)
         else:  # once between two ticks is enough
             self._agenda.wake(patient, clock)
-        return fate
 
     def _newest(self, track: Track, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
@@ -141,49 +191,52 @@ class Intake:
         latest.at = track.settled_at
         latest.value = nan if latest.previous is None else latest.previous
 
-    def _heard(self, patient: Patient, sample: Sample | SampleSeries, at: float) -> None:
-        if sample.device is None:
+    def _heard(self, patient: Patient, name: str | None, kind: DeviceKind, at: float) -> None:
+        if name is None:
             return
-        device = patient.state.devices.get(sample.device)
+        device = patient.state.devices.get(name)
         if device is None:
-            patient.state.devices[sample.device] = Device(kind=sample.kind, last_at=at)
+            patient.state.devices[name] = Device(kind=kind, last_at=at)
         elif at > device.last_at:
             device.last_at = at
 
-    def _admitted(self, patient: Patient, sample: Sample | SampleSeries, at: float, offset: int, value: bytes) -> bool:
-        """Whether the sample may be used now; otherwise it is held or rejected here."""
+    def _refusal(self, patient: Patient, sample: Sample | SampleSeries, at: float) -> Reason | None:
+        """Why the sample cannot be used now."""
         state = patient.state
         if not state.watched:
-            if state.profile is None:
-                self._hold(patient, sample, offset, value)
-            else:
-                self._reject(
-                    patient,
-                    sample,
-                    offset,
-                    "not_monitored",
-                    f"the patient's state is {state.profile.state}, or consent was withdrawn",
-                )
-            return False
+            return "unknown_patient" if state.profile is None else "not_monitored"
         if sample.device is None or state.assignments is None or not state.assignments.devices:
-            return True
+            return None
         worn = patient.assignment(sample.device)
         if not worn:
-            self._hold(patient, sample, offset, value)
-            return False
+            return "unknown_device"
         if any(seconds(a.start) <= at <= (inf if a.end is None else seconds(a.end)) for a in worn):
-            return True
-        detail = f"device {sample.device} was not assigned to this patient at {at:.0f}: correct device.assignments and send again"
-        self._reject(patient, sample, offset, "outside_assignment", detail)
-        return False
+            return None
+        return "outside_assignment"
 
-    def _hold(self, patient: Patient, sample: Sample | SampleSeries, offset: int, value: bytes) -> None:
+    def _hold_or_reject(self, patient: Patient, entry: Samples | SampleSeries, reason: Reason, offset: int) -> None:
+        """``entry`` has one sample, or is a series."""
         state = patient.state
-        if len(state.held) >= HELD_RECORDS or sum(len(held.value) for held in state.held) + len(value) > HELD_BYTES:
-            reason = "unknown_patient" if state.profile is None else "unknown_device"
-            self._reject(patient, sample, offset, reason, f"{len(state.held)} records wait for this {reason[8:]} already")
-            return
+        about = entry.samples[0] if isinstance(entry, Samples) else entry
+        if reason == "not_monitored":
+            assert state.profile is not None
+            detail = f"the patient's state is {state.profile.state}, or consent was withdrawn"
+        elif reason == "outside_assignment":
+            at = about.at[-1] if isinstance(about, SampleSeries) else about.at
+            came = f"device {about.device} was not assigned to this patient at {at:.0f}"
+            detail = f"{came}: correct device.assignments and send again"
+        else:
+            value = _encode(entry)
+            if len(state.held) < HELD_RECORDS and patient.held_bytes + len(value) <= HELD_BYTES:
+                self._hold(patient, offset, value)
+                return
+            detail = f"{len(state.held)} records wait for this {reason[8:]} already"
+        self._reject(patient, entry, offset, reason, detail)
+
+    def _hold(self, patient: Patient, offset: int, value: bytes) -> None:
+        state = patient.state
         state.held.append(Held(offset, value))
+        patient.held_bytes += len(value)
         self.fate(patient, "held")
         if state.hold_until == inf:
             state.hold_until = max(self._own.complete_to, 0.0) + self._own.settings.hold_unknown_s
@@ -197,10 +250,10 @@ class Intake:
     def fail_held(self, patient: Patient, offset: int, detail: str) -> None:
         """Give up what is held: its update raised."""
         held, patient.state.held, patient.state.hold_until = patient.state.held, [], inf
+        patient.held_bytes = 0
         self.fate(patient, "held", -len(held))
         for entry in held:
-            self.fate(patient, "failed")
-            self.dead_letter(patient.key, decode(entry.value), offset, "failed", detail)
+            self.fail(patient, decode(entry.value), offset, detail)
 
     def _release(self, patient: Patient, offset: int, over: bool) -> None:
         """Judge what was held again; ``over``: the time is up, so that what still is not known is rejected now."""
@@ -208,18 +261,20 @@ class Intake:
         held, state.held, state.hold_until = state.held, [], inf
         if not held:
             return
+        patient.held_bytes = 0
         if over and state.profile is None and self._own.settings.unknown_patients == "watch":
             state.profile = events.Profile(patient_id=patient.id, valid_from=max(self._own.clock, 0.0))
             self._enter(patient)
         self.fate(patient, "held", -len(held))
         for entry in held:
             sample = decode(entry.value)
-            assert isinstance(sample, Sample | SampleSeries)
+            assert isinstance(sample, Samples | SampleSeries)
+            device = (sample.samples[0] if isinstance(sample, Samples) else sample).device
             if over and state.profile is None:
                 detail = "no profile of this patient came in time: send one to patient.profiles, then send the record again"
                 self._reject(patient, sample, offset, "unknown_patient", detail)
-            elif over and sample.device is not None and not patient.assignment(sample.device) and state.assignments is not None:
-                detail = f"device {sample.device} is not assigned to this patient: send device.assignments, then the record again"
+            elif over and device is not None and not patient.assignment(device) and state.assignments is not None:
+                detail = f"device {device} is not assigned to this patient: send device.assignments, then the record again"
                 self._reject(patient, sample, offset, "unknown_device", detail)
             else:
                 self._again(patient.key, sample, offset, entry.value)
@@ -311,12 +366,30 @@ class Intake:
 
     # ------------------------------------------------------------------------------------------------- dead letters
 
-    def _reject(self, patient: Patient, entry: FromSource, offset: int, reason: str, detail: str) -> None:
-        self.fate(patient, "rejected")
-        self.dead_letter(patient.key, entry, offset, reason, detail)
+    def fail(self, patient: Patient, entry: Any, offset: int, detail: str) -> None:
+        """The update of ``entry`` raised: each of its source records becomes a dead letter."""
+        self.fate(patient, "failed", sources_of(entry))
+        self.dead_letters(patient.key, entry, offset, "failed", detail)
 
-    def dead_letter(self, key: bytes, entry: Any, offset: int, reason: str, detail: str) -> None:
-        source = entry.source
+    def _reject(self, patient: Patient, entry: Any, offset: int, reason: str, detail: str) -> None:
+        self.fate(patient, "rejected", sources_of(entry))
+        self.dead_letters(patient.key, entry, offset, reason, detail)
+
+    def dead_letters(self, key: bytes, entry: Any, offset: int, reason: str, detail: str) -> None:
+        """One for each source record that ``entry`` stands for."""
+        if isinstance(entry, Samples):
+            for sample in entry.samples:
+                self._dead_letter_of(key, entry, sample, offset, reason, detail)
+        elif isinstance(entry, FromSource):
+            self._dead_letter(key, entry.source, entry.arrived_at, entry.original, offset, reason, detail)
+
+    def _dead_letter_of(self, key: bytes, entry: Samples, sample: Sample, offset: int, reason: str, detail: str) -> None:
+        source = Source(entry.topic, entry.partition, sample.offset)
+        self._dead_letter(key, source, sample.arrived_at, sample.original, offset, reason, detail)
+
+    def _dead_letter(
+        self, key: bytes, source: Source, arrived_at: float, original: Raw, offset: int, reason: str, detail: str
+    ) -> None:
         headers = (
             ("reason", reason.encode()),
             ("detail", detail.encode()),
@@ -324,11 +397,16 @@ class Intake:
             ("topic", source.topic.encode()),
             ("partition", b"%d" % source.partition),
             ("offset", b"%d" % source.offset),
-            ("at", b"%d" % round(entry.arrived_at * 1000)),
+            ("at", b"%d" % round(arrived_at * 1000)),
             ("log_offset", b"%d" % offset),
         )
         self.out.counts["rejected", reason] += 1
-        self.out.put(offset, Output("dead.letters", key, bytes(entry.original), headers))
+        self.out.put(offset, Output("dead.letters", key, bytes(original), headers))
+
+
+def sources_of(entry: Any) -> int:
+    """How many source records a record of the log stands for; 1 also for a tick, which has none."""
+    return len(entry.samples) if isinstance(entry, Samples) else 1
 
 
 _TAKERS: dict[type, Any] = {

@@ -157,9 +157,8 @@ class Lane:
             self._out.forget(record.offset)
             self._deferred = [entry for entry in self._deferred if entry[0] != key]
             patient = self._go_back(key, before)
-            self._intake.fate(patient, "failed")
             detail = f"the update raised {type(error).__name__}: {error}"
-            self._intake.dead_letter(key, decode(record.value or b""), record.offset, "failed", detail)
+            self._intake.fail(patient, decode(record.value or b""), record.offset, detail)
 
     def _apply_one(self, record: Record) -> None:
         value = record.value or b""

@@ -104,7 +104,7 @@ class Snapshot(Struct, kw_only=True):
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
-    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "id", "key", "latest", "state", "tracks")
+    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "held_bytes", "id", "key", "latest", "state", "tracks")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -115,6 +115,7 @@ class Patient:
         self.drifts: dict[str, Drift] = {}
         self.covered = -1
         self.awaits = False
+        self.held_bytes = 0
         self.alarm_at: float | None = None
         """The ``clock_at`` of the book that the agenda knows of."""
 
@@ -149,6 +150,7 @@ class Patient:
             raise ValueError(f"snapshot of schema {saved.schema}; this version reads {SCHEMA}")
         patient = cls(key)
         patient.covered, patient.state = saved.covered, saved.state
+        patient.held_bytes = sum(len(held.value) for held in saved.state.held)
         for name, signal in saved.signals.items():
             patient.tracks[name] = tracks.load(key, signal_index[name], signal.track)
             patient.latest[name] = signal.latest

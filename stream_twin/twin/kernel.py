@@ -248,7 +248,7 @@ LOOKS = (
     "shown_high",
     "shown_baseline",
 )
-"""Columns of :func:`look`, see :class:`stream_twin.twin.belief.SignalBelief`. ``predictive_sd`` is that of a sample on the working
+"""Columns of :func:`look`, see :class:`stream_twin.twin.belief.SignalBelief`. ``predictive_sd`` is of a sample, on the working
 scale; beyond ``fence`` a sample is worth a look at once; what is shown has :data:`SHOWN_DIGITS` significant digits."""
 
 

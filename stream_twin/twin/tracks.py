@@ -7,6 +7,7 @@ numbers as in-order arrival, so the same state. Samples behind the watermark are
 
 from array import array
 from bisect import bisect_left
+from itertools import pairwise
 from math import inf, isnan, nan
 from typing import Literal
 
@@ -113,6 +114,11 @@ class Track:
         return index
 
 
+def series_identity(first: int, number: int) -> bytes:
+    """Of sample ``number`` of a series whose own number is ``first``."""
+    return ((first + number) % (1 << 64)).to_bytes(ID_BYTES, "little")
+
+
 class Tracks:
     """All tracks of a lane: their states in one array, one row (slot) each, as the kernel has them."""
 
@@ -195,6 +201,28 @@ class Tracks:
         self._dirty[track.slot] = track
         self._raise_floor(track, complete_to)
         return "applied"
+
+    def extend(
+        self, track: Track, first: int, numbers: list[int], at: list[float], raw: list[float], version: int, complete_to: float
+    ) -> bool:
+        """Take samples of a series in one go, as :meth:`offer` would; False, and nothing is taken, where not all are newer.
+
+        Args:
+            first: the series' number, see :func:`series_identity`. numbers: which of its samples these are.
+        """
+        if (track.at and at[0] <= track.at[-1]) or any(later <= earlier for earlier, later in pairwise(at)):
+            return False
+        known = np.frombuffer(track.ids, "<u8") - np.uint64(first)  # modulo 2 ** 64
+        if (known <= numbers[-1]).any():
+            return False
+        track.at.extend(at)
+        track.raw.extend(raw)
+        track.z.extend([nan] * len(at))
+        track.version.extend([version] * len(at))
+        track.ids += (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
+        self._dirty[track.slot] = track
+        self._raise_floor(track, complete_to)
+        return True
 
     def _raise_floor(self, track: Track, complete_to: float) -> None:
         beyond = len(track.at) - self.pending_limit

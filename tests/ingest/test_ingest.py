@@ -9,6 +9,7 @@ import pytest
 
 from stream_twin import events
 from stream_twin.ingest import REASONS, Bounds, Ingest, Ingested
+from stream_twin.ingest.ingest import LARGE_BYTES, TOGETHER
 from stream_twin.signals import load
 
 NOW = 1_772_352_000.0
@@ -66,7 +67,12 @@ def accepted(topic: str, record: Record | dict[str, Any] | bytes, **how: Any) ->
     result = run(topic, record, **how)
     assert result.rejected == []
     ((_, value),) = result.inputs
-    return msgspec.json.decode(value, type=events.AnyInput)
+    made = msgspec.json.decode(value, type=events.AnyInput)
+    if not isinstance(made, events.Samples):
+        return made
+    (sample,) = made.samples
+    assert (made.topic, made.partition, made.arrived_at) == (topic, 3, sample.arrived_at)
+    return sample
 
 
 def refused(topic: str, record: Record | dict[str, Any] | bytes, **how: Any) -> dict[str, str]:
@@ -86,7 +92,7 @@ def test_observation_becomes_a_sample_in_canonical_units():
     assert sample.value == pytest.approx(37.0)
     assert (sample.signal, sample.at, sample.id, sample.device) == ("body_temperature", NOW - 5, "w-17/1", "t-1")
     assert (sample.quality, sample.on_oxygen, sample.method) == (0.9, True, "ear")
-    assert sample.source == events.Source("wearable.observations", 3, 7)
+    assert sample.offset == 7
     assert sample.arrived_at == pytest.approx(NOW + 0.25)
 
 
@@ -97,11 +103,23 @@ def test_original_is_the_value_verbatim(blank: bytes):
     assert bytes(sample.original) == value
 
 
-def test_input_key_is_the_patient_and_order_is_kept():
-    result = run("wearable.observations", *(Record(json.dumps(observation(id=f"n{i}")).encode(), offset=i) for i in range(5)))
-    assert [key for key, _ in result.inputs] == [b"p-1"] * 5
-    assert [json.loads(value)["id"] for _, value in result.inputs] == [f"n{i}" for i in range(5)]
-    assert result.counts == {("accepted", "wearable.observations"): 5}
+def test_a_patients_observations_go_together_in_their_order():
+    bodies = [observation(id=f"n{i}", patient_id=f"p-{1 + i % 2}") for i in range(6)]
+    bodies.insert(3, series(id="s", patient_id="p-1"))
+    made = [Record(json.dumps(body).encode(), body["patient_id"].encode(), offset=i) for i, body in enumerate(bodies)]
+    result = run("wearable.observations", *made)
+    found = [(key, msgspec.json.decode(value, type=events.AnyInput)) for key, value in result.inputs]
+    ids = [(key, [s.id for s in made.samples] if isinstance(made, events.Samples) else made.id) for key, made in found]
+    assert ids == [(b"p-1", ["n0", "n2"]), (b"p-2", ["n1", "n3", "n5"]), (b"p-1", "s"), (b"p-1", ["n4"])]
+    assert result.counts["accepted", "wearable.observations"] == 7
+
+
+def test_a_flood_of_one_patient_is_few_records_and_a_large_observation_is_the_last_of_its_record():
+    bodies = [observation(id=f"n{i}", **({"note": "x" * LARGE_BYTES} if i == 3 else {})) for i in range(2 * TOGETHER)]
+    result = run("wearable.observations", *(Record(json.dumps(b).encode(), offset=i) for i, b in enumerate(bodies)))
+    found = [msgspec.json.decode(value, type=events.AnyInput).samples for _, value in result.inputs]
+    assert [len(samples) for samples in found] == [4, TOGETHER, TOGETHER - 4]
+    assert [sample.id for samples in found for sample in samples] == [body["id"] for body in bodies]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +166,7 @@ def test_absent_value_is_counted_and_passed_on():
     result = run("wearable.observations", observation(value=DROP, absent_reason="not worn"))
     assert result.rejected == []
     assert result.counts == {("accepted", "wearable.observations"): 1, ("absent", "wearable.observations"): 1}
-    assert json.loads(result.inputs[0][1])["value"] is None
+    assert accepted("wearable.observations", observation(value=DROP, absent_reason="not worn")).value is None
 
 
 def test_entered_in_error_takes_back_whatever_the_value():
@@ -420,7 +438,8 @@ def test_bad_record_is_refused_with_its_reason(reason: str, topic: str, record: 
 def test_good_neighbours_are_not_held_up(reason: str, topic: str, record: Any):
     good = GOOD[topic]
     result = run(topic, good, record, good, record, good)
-    assert len(result.inputs) == 3
+    made = [msgspec.json.decode(value, type=events.AnyInput) for _, value in result.inputs]
+    assert sum(len(m.samples) if isinstance(m, events.Samples) else 1 for m in made) == 3
     assert len(result.rejected) == 2
     assert result.counts["accepted", topic] == 3
     assert result.counts["rejected", reason] == 2
