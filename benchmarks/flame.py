@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import machine, service
-from benchmarks.report import DIRECTORY, Result, report
+from benchmarks import machine, report, service
+from benchmarks.report import Result
 from benchmarks.scale import FULL
 from benchmarks.service import Place
 from benchmarks.throughput import backlog
@@ -64,12 +64,12 @@ def record(place: Place, events: int, patients: int) -> tuple[dict[str, float], 
     """Shares by layer, and microseconds of CPU per observation; the flame graph goes to ``build/reports/profile.svg``."""
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
     wanted, stacks = backlog(place, patients, events, seed=0), place.directory / "stacks.txt"
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    report.DIRECTORY.mkdir(parents=True, exist_ok=True)
     with service.running(place) as [worker]:
         while not service.samples(worker.numbers()):
             time.sleep(0.05)
         common = [spy, "record", "--pid", str(worker.pid), "--duration", str(SECONDS), "--rate", "100", "--nonblocking"]
-        flame = [*common, "--output", str(DIRECTORY / "profile.svg"), "--subprocesses"]
+        flame = [*common, "--output", str(report.DIRECTORY / "profile.svg"), "--subprocesses"]
         raw = [*common, "--format", "raw", "--output", str(stacks)]
         began, cost = service.samples(worker.numbers()), worker.cpu_s()
         for command in (raw, flame):
@@ -88,8 +88,8 @@ def main(
         place = Place(Broker(running.address), "profile.", FULL.lanes, Path(directory))
         found, cost = record(place, events, patients)
     rows = [Result(name, "us of an observation", [share * cost]) for name, share in found.items()]
-    report("profile", [*rows, Result("all of it", "us of an observation", [cost])])
-    print(f"flame graph: {DIRECTORY / 'profile.svg'}")
+    report.report("profile", [*rows, Result("all of it", "us of an observation", [cost])])
+    print(f"flame graph: {report.DIRECTORY / 'profile.svg'}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.report import DIRECTORY
+from benchmarks import report
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,8 +34,8 @@ def noted(name: str) -> Iterator[None]:
         "load_before": round(load, 2),
         "steal_percent": round(100 * steal / total, 1) if total else 0.0,
     }
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    (DIRECTORY / f"{name}-machine.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    report.DIRECTORY.mkdir(parents=True, exist_ok=True)
+    (report.DIRECTORY / f"{name}-machine.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _commit() -> str:

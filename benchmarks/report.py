@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 DIRECTORY = Path(__file__).parents[1] / "build" / "reports"
+"""Read it as ``report.DIRECTORY``: a trial run writes elsewhere."""
 
 
 class Result(NamedTuple):

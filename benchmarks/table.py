@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import plots
+from benchmarks import plots, report
 from benchmarks.bench import MEASUREMENTS
-from benchmarks.report import DIRECTORY, read
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 Row = Mapping[str, Any]
@@ -51,7 +50,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def machine(name: str) -> str:
     """One line about where and when, or nothing where it is not known."""
-    path = DIRECTORY / f"{name}-machine.json"
+    path = report.DIRECTORY / f"{name}-machine.json"
     if not path.exists():
         return ""
     about = json.loads(path.read_text(encoding="utf-8"))
@@ -87,9 +86,9 @@ def fill(page: str, blocks: Mapping[str, str]) -> str:
 
 
 def main(page: Annotated[Path, typer.Option(help="The page to fill.")] = PAGE) -> None:
-    reports = {name: rows for name in (*MEASUREMENTS, "profile") if (rows := read(name))}
+    reports = {name: rows for name in (*MEASUREMENTS, "profile") if (rows := report.read(name))}
     if not reports:
-        raise typer.BadParameter(f"there is nothing in {DIRECTORY}: run make bench first")
+        raise typer.BadParameter(f"there is nothing in {report.DIRECTORY}: run make bench first")
     directory = page.parent / page.stem
     directory.mkdir(exist_ok=True)
     filled = fill(page.read_text(encoding="utf-8"), {name: block(name, rows, directory) for name, rows in reports.items()})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import flame, memory, table
+from benchmarks import flame, memory, report, table
 from benchmarks.report import Result
 
 ROW = {"name": "send to alert, p99", "unit": "ms", "min": 80.0, "median": 90.0, "max": 120.0, "wanted": 100.0, "at_most": True}
@@ -48,12 +48,13 @@ def test_the_page_has_a_place_for_every_measurement() -> None:
     assert table.fill(page, dict.fromkeys((*table.MEASUREMENTS, "profile"), ""))
 
 
-def test_tables_plots_and_rows_come_from_the_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.report.DIRECTORY", tmp_path)
+def test_tables_plots_and_rows_come_from_the_reports(tmp_path: Path) -> None:
+    reports = report.DIRECTORY
+    reports.mkdir()
     rates = [{**ROW, "name": name, "unit": "events/s", "met": None, "wanted": None} for name in ("limit", "stream-twin")]
-    (tmp_path / "bench.json").write_text(json.dumps(rates))
-    (tmp_path / "restore.json").write_text(json.dumps([{**ROW, "met": True}]))
-    (tmp_path / "restore.csv").write_text("twins,open_s,live_s,state_mb,rss_mb\n1000,6.5,7.5,8,120\n10000,7,9,80,200\n")
+    (reports / "bench.json").write_text(json.dumps(rates))
+    (reports / "restore.json").write_text(json.dumps([{**ROW, "met": True}]))
+    (reports / "restore.csv").write_text("twins,open_s,live_s,state_mb,rss_mb\n1000,6.5,7.5,8,120\n10000,7,9,80,200\n")
     page = tmp_path / "performance.md"
     page.write_text("<!-- bench -->\n<!-- /bench -->\n<!-- restore -->\n<!-- /restore -->\n")
     table.main(page)
