@@ -27,12 +27,13 @@ from stream_twin.clock import elapsed
 
 EPOCH = 10
 LONG_FROM_ROUNDS = 100
-"""So many rounds hold, once each, ten minutes without a worker and two without a broker."""
 NOBODY_S, BROKER_AWAY_S = 600.0, 120.0
 
 
 class Campaign:
-    def __init__(self, names: list[str], rate: float, seed: int, epoch: int) -> None:
+    """``long``: once each, ten minutes without a worker and two without a broker."""
+
+    def __init__(self, names: list[str], rate: float, seed: int, epoch: int, long: bool) -> None:
         self.names, self._rate, self._epoch = names, rate, epoch
         self.draws = random.Random(seed)
         self.settled: dict[str, list[float]] = defaultdict(list)
@@ -43,7 +44,7 @@ class Campaign:
         self.offenders: Counter[str] = Counter()
         """By check of the audit."""
         self.wrong: list[str] = []
-        self._long = {"no worker": NOBODY_S, "broker SIGKILL": BROKER_AWAY_S} if len(names) >= LONG_FROM_ROUNDS else {}
+        self._long = {"no worker": NOBODY_S, "broker SIGKILL": BROKER_AWAY_S} if long else {}
 
     def run(self, directory: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -137,12 +138,15 @@ def main() -> None:
     parser.add_argument("--epoch", type=int, default=EPOCH, help="rounds on the same topics")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--only", action="append", choices=[*FAULTS, UPGRADE], help="this fault only; may be given again")
+    about_long = f"ten minutes without a worker and two without a broker, once each; always from {LONG_FROM_ROUNDS} rounds on"
+    parser.add_argument("--long", action="store_true", help=about_long)
     options = parser.parse_args()
     names = order(random.Random(options.seed), options.rounds, options.epoch)
     if options.only:
         names = [options.only[number % len(options.only)] for number in range(options.rounds)]
     print(f"{options.rounds} rounds, seed {options.seed}", flush=True)
-    campaign, began = Campaign(names, options.rate, options.seed, options.epoch), elapsed()
+    long = options.long or options.rounds >= LONG_FROM_ROUNDS
+    campaign, began = Campaign(names, options.rate, options.seed, options.epoch, long), elapsed()
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
         try:
             campaign.run(Path(directory))

@@ -9,6 +9,7 @@ reader of committed records saw them: for the patients of the worker that failed
 import argparse
 import re
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -138,6 +139,8 @@ class Trial:
         worker = self._workers.start(slot, "--at", "broadcast-open:SIGSTOP")
         while not worker.is_frozen and worker.process.poll() is None:
             time.sleep(0.01)
+        if not worker.is_frozen:
+            raise SystemExit(f"the worker ended instead of freezing:\n{worker.log[-2000:]}")
         began = elapsed()
         mine = self.lanes(slot)
         threading.Timer(FROZEN_S, worker.send, [signal.SIGCONT]).start()
@@ -191,8 +194,10 @@ def main() -> None:
         for name, wanted in WANTED.items()
         if trial.results[name]
     ]
+    for finding in workers.wrong:
+        print(finding, file=sys.stderr)
     met = report("chaos-failover", [Result("twins", "patients", [options.patients]), *results])
-    raise SystemExit(not met)
+    sys.exit(not met or bool(workers.wrong))
 
 
 if __name__ == "__main__":

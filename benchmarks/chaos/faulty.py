@@ -23,6 +23,7 @@ from stream_twin import cli
 from stream_twin.clock import elapsed, wall
 from stream_twin.kafka import owner
 from stream_twin.kafka.outbox import Transactions
+from stream_twin.kafka.placing import full_name
 from stream_twin.lane import intake, lane, patient
 
 POINTS = ("broadcast-open", "broadcast-done", "commit-open", "commit-done")
@@ -72,7 +73,7 @@ def refuse(topic: str, why: str) -> None:
             send = self._send
 
             async def with_a_bad_one(name: str, partition: int, rows: Any, sent: Any) -> None:
-                if name == self._prefix + topic:
+                if name == full_name(self._prefix, topic, self._suffix):
                     batch = self._producer.create_batch()
                     value = os.urandom(TOO_LARGE_BYTES) if why == "size" else b"{}"
                     ahead = int((wall() + 172_800) * 1000) if why == "time" else None
@@ -90,8 +91,8 @@ def at(point: str, number: signal.Signals) -> None:
     what, _, when = point.partition("-")
     init, write, commit, armed = Transactions.__init__, Transactions.write, AIOKafkaProducer.commit_transaction, _Armed()
 
-    def named(self: Any, broker: Any, prefix: str, transactional_id: str, timeout_s: float) -> None:
-        init(self, broker, prefix, transactional_id, timeout_s)
+    def named(self: Any, broker: Any, prefix: str, transactional_id: str, *rest: Any) -> None:
+        init(self, broker, prefix, transactional_id, *rest)
         kind = "broadcast" if "-broadcast-" in transactional_id else "learner" if "-learner-" in transactional_id else "commit"
         self._producer.of_the_kind = kind
 
