@@ -69,7 +69,7 @@ def record(place: Place, events: int, patients: int) -> tuple[dict[str, float], 
         while not service.samples(worker.numbers()):
             time.sleep(0.05)
         common = [spy, "record", "--pid", str(worker.pid), "--duration", str(SECONDS), "--rate", "100", "--nonblocking"]
-        flame = [*common, "--output", str(report.DIRECTORY / "profile.svg"), "--subprocesses"]
+        flame = [*common, "--output", str(report.DIRECTORY / "profile.svg")]
         raw = [*common, "--format", "raw", "--output", str(stacks)]
         began, cost = service.samples(worker.numbers()), worker.cpu_s()
         for command in (raw, flame):

@@ -33,7 +33,7 @@ def number(value: float) -> str:
 def wanted(row: Row) -> str:
     if row["wanted"] is None:
         return ""
-    return f"{'at most' if row['at_most'] else 'at least'} {row['wanted']:,g}: {'met' if row['met'] else '**not met**'}"
+    return f"{'at most' if row.get('at_most') else 'at least'} {row['wanted']:,g}: {'met' if row['met'] else '**not met**'}"
 
 
 def table(rows: Sequence[Row]) -> list[str]:
