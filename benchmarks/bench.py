@@ -8,6 +8,7 @@ Each measurement has a broker and topics of its own. Results go to ``build/repor
 into ``docs/performance.md``.
 """
 
+import signal
 import tempfile
 import time
 import traceback
@@ -57,6 +58,7 @@ def main(
     twins: Annotated[str | None, typer.Option(metavar="N,N,...", help="Sizes of wards to restore and to weigh.")] = None,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Default: one of its own for each.")] = None,
 ) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that what was started ends too
     names = only or list(MEASUREMENTS)
     if unknown := [name for name in names if name not in MEASUREMENTS]:
         raise typer.BadParameter(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")

@@ -5,6 +5,7 @@ samples is its share of the worker's CPU time per observation. On Linux py-spy m
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,7 @@ def record(place: Place, events: int, patients: int) -> tuple[dict[str, float], 
 def main(
     events: Annotated[int, typer.Option(help="Observations of the backlog.")] = 2 * FULL.events, patients: int = FULL.patients
 ) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that what was started ends too
     with kafka_broker() as running, tempfile.TemporaryDirectory(prefix="profile-") as directory, machine.noted("profile"):
         place = Place(Broker(running.address), "profile.", FULL.lanes, Path(directory))
         found, cost = record(place, events, patients)
