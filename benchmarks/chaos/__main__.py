@@ -10,6 +10,7 @@ faults in the same order. What was found wrong is printed, and stays in ``build/
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -144,6 +145,9 @@ def main() -> None:
     names = order(random.Random(options.seed), options.rounds, options.epoch)
     if options.only:
         names = [options.only[number % len(options.only)] for number in range(options.rounds)]
+    for number in (signal.SIGINT, signal.SIGTERM):  # whoever ends a campaign early gets a report of what was done
+        signal.signal(number, signal.default_int_handler)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a file is watched as it grows
     print(f"{options.rounds} rounds, seed {options.seed}", flush=True)
     long = options.long or options.rounds >= LONG_FROM_ROUNDS
     campaign, began = Campaign(names, options.rate, options.seed, options.epoch, long), elapsed()
