@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, Producer
 
 from benchmarks import load
 from benchmarks.rubbish import good
@@ -14,7 +14,7 @@ from benchmarks.rubbish.good import Case, Record
 from benchmarks.rubbish.kinds import Kind
 from benchmarks.service import Place
 from stream_twin.kafka import dead_letters
-from stream_twin.topics import SOURCES
+from stream_twin.topics import SOURCE_BYTES, SOURCES
 
 LIGHT_BYTES = 20_000
 KEYED = frozenset(topic.name for topic in SOURCES if topic.cleanup == "compact")
@@ -57,7 +57,9 @@ class Sender:
     def __init__(self, place: Place) -> None:
         self.expected: dict[Source, str] = {}
         self.sent = 0
-        self._place, self._producer = place, load.producer(place.broker, linger_ms=5)
+        self._place = place
+        own = {"partitioner": "murmur2_random", "compression.type": "lz4", "linger.ms": 5, "message.max.bytes": SOURCE_BYTES}
+        self._producer = Producer({**place.broker.librdkafka, **own, "queue.buffering.max.messages": 500_000})
         self._headers = itertools.cycle(HEADERS)
         self._failed: KafkaError | None = None
 
