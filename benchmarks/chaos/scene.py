@@ -28,7 +28,7 @@ from stream_twin.kafka.owner import INPUTS, SOURCES
 from tests.kafka_broker import KafkaBroker, free_port
 
 LANES = 6
-SETTLES_WITHIN_S = 60.0
+SETTLES_WITHIN_S = 120.0
 AUDIT_WITHIN_S = 300.0
 
 

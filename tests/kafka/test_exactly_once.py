@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from aiokafka.errors import KafkaError
 from stream_twin.kafka import reader, state
 from stream_twin.kafka.failures import ExitCode
 from stream_twin.kafka.outbox import Outbox, Transactions
-from tests.kafka.rig import Rig
+from tests.kafka.rig import Process, Rig
 
 pytestmark = pytest.mark.kafka
 MakeRig = Callable[..., Rig]
@@ -83,6 +84,35 @@ def test_two_workers_share_and_take_over(rig: MakeRig) -> None:
     first.await_log(r"lanes \[0, 1, 2, 3\], of these kept \[\d, \d\]")
     r.feed(1000)
     r.await_done()
+    assert first.stop() == ExitCode.STOPPED
+    assert r.problems() == []
+
+
+def test_lanes_that_stay_go_on_while_workers_come_and_go(rig: MakeRig) -> None:
+    r = rig(4)
+    first = r.worker(**OFTEN)
+    first.await_log("lane 3 open")
+    feeding = threading.Event()
+
+    def feed() -> None:
+        while not feeding.wait(0.02):
+            r.feed(20)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        for end in (Process.stop, Process.kill):
+            other = r.worker(**OFTEN)
+            other.await_log("lanes .*(?s:.*)open after(?s:.*)open after")
+            time.sleep(0.5)
+            end(other)
+            first.await_log(r"lanes \[0, 1, 2, 3\], of these kept \[\d, \d\](?s:.*)open after(?s:.*)open after")
+    finally:
+        feeding.set()
+        feeder.join()
+    r.await_done()
+    # What stayed was never opened again: each lane once at first, and the two that went away once for each time they came back.
+    assert first.lanes_open() == 4 + 2 * 2
     assert first.stop() == ExitCode.STOPPED
     assert r.problems() == []
 
