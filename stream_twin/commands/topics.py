@@ -79,7 +79,8 @@ def grow(settings: Settings) -> None:
     lanes, console = settings.partition_count, Console(stderr=True)
     with console.status("looking") as status:
         stages = app.Service(settings).stages()
-        twins = asyncio.run(grow_lanes(app.worker_settings(settings), stages, base_of, status.update))
+        tell = status.update if console.is_terminal else console.print
+        twins = asyncio.run(grow_lanes(app.worker_settings(settings), stages, base_of, tell))
     if twins is None:
         typer.echo(f"there are {lanes} lanes already")
         return
