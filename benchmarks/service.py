@@ -152,7 +152,11 @@ class Drained(NamedTuple):
 
 
 def drain(services: Sequence[Service], wanted: int) -> Drained:
-    """Wait until ``wanted`` samples are applied. Raises TimeoutError where nothing moves any more."""
+    """Wait until ``wanted`` samples are applied. Raises TimeoutError where nothing moves any more.
+
+    Of several workers one may have applied samples again that were another's, so that these must have caught up too; they tell
+    their lag once a second.
+    """
     first = cpu = None
     most, heard = 0.0, time.monotonic()
     while True:
@@ -161,7 +165,8 @@ def drain(services: Sequence[Service], wanted: int) -> Drained:
         now, applied = time.monotonic(), sum(map(samples, seen))
         if first is None and any(map(read, seen)):
             first, cpu = now, sum(service.cpu_s() for service in services)
-        if first is not None and cpu is not None and applied >= wanted:
+        caught_up = len(services) == 1 or not any(map(lag, seen))
+        if first is not None and cpu is not None and applied >= wanted and caught_up:
             return Drained(now - first, sum(service.cpu_s() for service in services) - cpu)
         if applied > most:
             most, heard = applied, now
