@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import load, report, service
 from benchmarks.report import Result
 from benchmarks.service import Place, Service
-from stream_twin.kafka import state
+from stream_twin.kafka import reader, state
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.placing import full_name
 from tests import kafka_broker
@@ -60,6 +60,10 @@ def main() -> None:
             for lane in range(BEFORE)
             for snapshot in state.read(place.broker, PREFIX, lane).snapshots.values()
         ]  # fmt: skip
+        saved = sum(
+            (record.key or b"").startswith(state.SNAPSHOT) for record in reader.read(place.broker, place.topic(state.TOPIC))
+        )
+        saved_size = stored(data, place.topic(state.TOPIC)) / saved
         grown_s = command(place, "topics", "grow", "--group", f"{PREFIX}bench", "--partition-count", str(AFTER))
         base = stored(data, full_name(PREFIX, "twin.inputs", f".{AFTER}"))
         began = time.monotonic()
@@ -73,6 +77,7 @@ def main() -> None:
         Result("an observation in twin.inputs", "bytes", [sizes["twin.inputs"] / count]),
         Result("an estimate", "bytes", [sizes["twin.estimates"] / estimates]),
         Result("a snapshot", "bytes", [sum(snapshots) / len(snapshots)]),
+        Result("a snapshot on disk", "bytes", [saved_size]),
         Result("a twin's base in the new log", "bytes", [base / len(snapshots)]),
         Result("memory of a twin", "bytes", [(full - empty) / len(snapshots)]),
         Result("memory of a worker without twins", "bytes", [empty]),
