@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import Producer
 
 from stream_twin import signals
-from stream_twin.events import LOINC, Observation, Profile, Series
+from stream_twin.events import LOINC, DeviceKind, Observation, Profile, Series
 from stream_twin.kafka.broker import Broker
 
 SIGNALS = (
@@ -101,8 +101,11 @@ def observations(patients: int, count: int, end: float, seed: int) -> Iterator[R
                     return
 
 
-def series(patients: int, count: int, samples: int, end: float, seed: int) -> Iterator[Record]:
-    """``count`` messages of ``samples`` values each, as watches send that sync now and then; for each signal in turn."""
+def series(patients: int, count: int, samples: int, end: float, seed: int, kind: DeviceKind = "syncing") -> Iterator[Record]:
+    """``count`` messages of ``samples`` values each, as watches send that sync now and then; for each signal in turn.
+
+    ``kind`` sets for how long late samples are waited for.
+    """
     values = Values(seed)
     span, made, turn = samples * STEP_S, 0, 0
     most = -(-count // sum(len(signals_of(number)) for number in range(patients)))
@@ -118,6 +121,7 @@ def series(patients: int, count: int, samples: int, end: float, seed: int) -> It
                     start=round(end - (most - turn) * span, 3),
                     interval_s=STEP_S,
                     device_id=f"watch-{number:06}",
+                    device_kind=kind,
                     **drawn[0][1],
                 )
                 yield who.encode(), _encode(message)

@@ -1,6 +1,7 @@
 """Memory: of one twin at rest, of one with an hour of samples that late ones may still join, and over minutes of load."""
 
 import time
+from typing import Literal
 
 import numpy as np
 
@@ -12,28 +13,29 @@ from benchmarks.service import Place
 MB, KB = 2**20, 2**10
 STEPS = 2
 HOUR = 60
-"""Samples of each signal that wait for late ones: one a minute."""
+"""Samples of each signal of an hour: one a minute."""
 LANES = 16
 REST_S = 8.0
 """For the clock to pass what was read, so that it settles, and for a checkpoint to be written."""
 RATE = 5000.0
-TWINS_WANTED = 100_000
+TWINS_WANTED, KB_WANTED = 100_000, 10.0
+What = Literal["few", "many", "pending"]
+"""Few or many samples that no late one can join any more, or an hour's that late ones can."""
 
 
-def rested(place: Place, twins: int, make: str) -> tuple[int, int]:
-    """Bytes of a worker without a twin and with them; ``make``: "rest" or "pending"."""
+def rested(place: Place, twins: int, what: What) -> tuple[int, int]:
+    """Bytes of a worker without a twin, and with them once ``what`` was worked off."""
     place.make_topics()
     with service.running(place) as [worker]:
         worker.wait_ready()
         empty = worker.rss()
         latency.enrol(place, twins)
-        signals = sum(len(load.signals_of(number)) for number in range(twins))
-        end = time.time() - 3600
-        if make == "rest":
-            wanted = load.load(place.broker, place.topic(load.WEARABLE), load.observations(twins, STEPS * signals, end, seed=1))
+        signals, end = sum(len(load.signals_of(number)) for number in range(twins)), time.time() - 3600
+        if what == "few":
+            made, each = load.observations(twins, STEPS * signals, end, seed=1), 1
         else:
-            wanted = HOUR * load.load(place.broker, place.topic(load.WEARABLE), load.series(twins, signals, HOUR, end, seed=1))
-        service.drain([worker], wanted)
+            made, each = load.series(twins, signals, HOUR, end, seed=1, kind="streaming" if what == "many" else "syncing"), HOUR
+        service.drain([worker], each * load.load(place.broker, place.topic(load.WEARABLE), made))
         time.sleep(REST_S)
         return empty, worker.rss()
 
@@ -64,22 +66,29 @@ def measure(place: Place, scale: Scale) -> list[Result]:
     rows: list[Result] = []
     sizes: list[tuple[float, float]] = []
     for twins in scale.twins:
-        empty, full = rested(place._replace(prefix=f"{place.prefix}rest{twins}.", lanes=LANES), twins, "rest")
+        empty, full = rested(place._replace(prefix=f"{place.prefix}rest{twins}.", lanes=LANES), twins, "few")
         print(f"{twins:,} twins: {full / MB:,.0f} MB, {empty / MB:,.0f} without", flush=True)
         sizes.append((float(twins), full / MB))
         if twins == max(scale.twins):
-            limits = (10.0, 1536.0) if twins == TWINS_WANTED else (None, None)
+            limits = (KB_WANTED, 1536.0) if twins == TWINS_WANTED else (None, None)
             rows += [
-                Result(f"a twin at rest, of {twins:,}", "KB", [(full - empty) / twins / KB], limits[0], at_most=True),
+                Result(
+                    f"a twin at rest, {STEPS} samples of each signal, of {twins:,}",
+                    "KB",
+                    [(full - empty) / twins / KB],
+                    limits[0],
+                    at_most=True,
+                ),
                 Result(f"a worker with {twins:,} twins", "MB", [full / MB], limits[1], at_most=True),
                 Result("a worker without a twin", "MB", [empty / MB]),
             ]
-    empty, full = rested(place._replace(prefix=f"{place.prefix}pending."), scale.pending, "pending")
-    rows.append(
-        Result(
-            f"a twin with an hour pending (a sample a minute), of {scale.pending:,}", "KB", [(full - empty) / scale.pending / KB]
-        )
+    kinds: tuple[tuple[What, str, float | None], ...] = (
+        ("many", f"a twin at rest, {HOUR} samples of each signal, of {scale.pending:,}", KB_WANTED),
+        ("pending", f"a twin with an hour pending, {HOUR} samples of each signal, of {scale.pending:,}", None),
     )
+    for what, name, limit in kinds:
+        empty, full = rested(place._replace(prefix=f"{place.prefix}{what}."), scale.pending, what)
+        rows.append(Result(name, "KB", [(full - empty) / scale.pending / KB], limit, at_most=True))
     points = under_load(place._replace(prefix=f"{place.prefix}load."), scale.patients, scale.minutes)
     grown = growth(points)
     rows += [
