@@ -1,5 +1,6 @@
 """The kinds of faults: each does its worst to a scene, and leaves three workers behind that may go on."""
 
+import itertools
 import random
 import signal
 import time
@@ -13,6 +14,7 @@ from stream_twin.kafka.failures import ExitCode
 FROZEN_S = 9.0
 """Longer than the group's session time-out of 6 s: another worker has the lanes when the frozen one goes on."""
 OUTPUT_TOPICS = ("twin.inputs", "twin.state", "twin.estimates", "alerts", "learning.examples", "dead.letters")
+_NEXT_TOPIC = {why: itertools.cycle(OUTPUT_TOPICS) for why in ("size", "time")}
 EXTRA = 9
 """Slot of a worker that joins."""
 
@@ -105,7 +107,7 @@ def full_outbox(scene: Scene) -> None:
 
 
 def refused(scene: Scene, why: str) -> None:
-    slot, topic = scene.pick(), scene.draws.choice(OUTPUT_TOPICS)
+    slot, topic = scene.pick(), next(_NEXT_TOPIC[why])
     scene.workers.end(slot, signal.SIGTERM)
     worker = scene.workers.start(slot, "--refuse", f"{topic}:{why}", may={ExitCode.FAILED})
     deadline = elapsed() + 75  # a learning example comes once a minute
