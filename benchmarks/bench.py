@@ -1,6 +1,6 @@
 """``make bench``: everything that is said about speed, memory and latency, on a real broker on this machine.
 
-    make bench                                    all of it, about half an hour
+    make bench                                    all of it, about 35 minutes
     make bench ARGS="--only latency"              one of the measurements, or several
     make bench ARGS="--quick"                     to see that all works; its numbers mean nothing
 

@@ -16,10 +16,10 @@ class Scale(NamedTuple):
     """Events that a peer takes before it is timed: about as many as there are filters to make."""
     messages: int = 25_000
     """Series of a backlog."""
-    warm_s: float = 12.0
+    warm_s: float = 10.0
     """Of a steady load, before what is measured."""
-    measured_s: float = 25.0
-    minutes: float = 4.0
+    measured_s: float = 20.0
+    minutes: float = 3.0
     """Of the load under which memory must stay flat."""
     twins: tuple[int, ...] = (1_000, 10_000, 30_000, 100_000)
     copies: int = 10
@@ -30,7 +30,7 @@ class Scale(NamedTuple):
     """Patients of the runs that show what one event costs."""
     lane_counts: tuple[int, ...] = (4, 16, 64)
     workers: tuple[int, ...] = (1, 2, 3)
-    overload_s: float = 25.0
+    overload_s: float = 20.0
 
 
 FULL = Scale()
