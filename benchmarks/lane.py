@@ -3,6 +3,7 @@
 python -m benchmarks.lane [PATIENTS] [SECONDS OF THE STREAM]
 """
 
+import gc
 import sys
 import time
 from typing import NamedTuple
@@ -56,6 +57,8 @@ def main() -> None:
     patients, seconds = (int(a) for a in (sys.argv[1:] + ["1000", "20"][len(sys.argv) - 1 :]))
     catalogue = signals.load()
     sources = stream(patients, seconds)
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # as a worker has it
     ingest, lane, log = Ingest(catalogue), Lane(0, catalogue), []
     profiles = [
         Record(

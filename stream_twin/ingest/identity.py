@@ -8,19 +8,28 @@ REMEMBERED = 200_000
 
 
 class Known:
-    """Identifiers that were checked with their keys: most records are of a patient who has been seen before."""
+    """Identifiers that were found to be good: most records are of a patient and a device that have been seen before.
+
+    ``keys``: by patient.
+    """
 
     def __init__(self) -> None:
-        self._keys: dict[str, bytes] = {}
+        self.keys: dict[str, bytes] = {}
+        self.devices: set[str] = set()
 
-    def check(self, key: bytes | None, identifier: str) -> None:
+    def patient(self, key: bytes | None, identifier: str) -> None:
         """As :func:`check_key`."""
-        if key is not None and self._keys.get(identifier) == key:
-            return
         check_key(key, identifier)
-        if len(self._keys) >= REMEMBERED:
-            self._keys.clear()
-        self._keys[identifier] = identifier.encode()
+        if len(self.keys) >= REMEMBERED:
+            self.keys.clear()
+        self.keys[identifier] = identifier.encode()
+
+    def device(self, identifier: str) -> None:
+        """As :func:`check_identifier`."""
+        check_identifier(identifier, "device_id")
+        if len(self.devices) >= REMEMBERED:
+            self.devices.clear()
+        self.devices.add(identifier)
 
 
 def check_identifier(identifier: str, field: str) -> None:

@@ -90,14 +90,16 @@ class Measurements:
         self._laboratory_kind = laboratory_kind
         self._series_kind = series_kind
         self._max_samples = max_samples
-        self._keys = Known()
+        self._known = Known()
 
     def _measured(self, body: Measured, key: bytes | None, latest: float) -> tuple[Meaning, float | None]:
         """What a single observation and a series have in common: what the code means, and when the result became known."""
-        self._keys.check(key, body.patient_id)
+        known, device = self._known, body.device_id
+        if key is None or known.keys.get(body.patient_id) != key:
+            known.patient(key, body.patient_id)
+        if device is not None and device not in known.devices:
+            known.device(device)
         check_identifier(body.id, "id")
-        if body.device_id is not None:
-            check_identifier(body.device_id, "device_id")
         meaning = self._find(body.code_system, body.code, body.unit)
         if body.received_at is not None:
             seconds(body.received_at, "received_at", latest)

@@ -65,6 +65,8 @@ class Intake:
         asks = not state.watched or state.assignments is not None
         applied = 0
         urgent = False
+        tracks, latests, devices = patient.tracks, patient.latest, state.devices
+        lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._tracks.offer
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample, sample.at)) is not None:
                 alone = entry if len(entry.samples) == 1 else replace(entry, arrived_at=sample.arrived_at, samples=[sample])
@@ -78,14 +80,19 @@ class Intake:
                     applied += 1
                     continue
                 value = nan
-            track, latest = self._track(patient, sample.signal, sample.kind)
-            identity = xxh3_64_digest(sample.id.encode())
-            fate = self._tracks.offer(track, identity, sample.at, value, sample.version, self._own.complete_to)
+            signal, at = sample.signal, sample.at
+            track = tracks.get(signal)
+            if track is None or lateness_s.get(sample.kind, 0.0) > track.lateness_s:
+                track = self._track(patient, signal, sample.kind)
+            latest = latests[signal]
+            fate = offer(track, xxh3_64_digest(sample.id.encode()), at, value, sample.version, complete_to)
             if fate == "applied":
                 applied += 1
-                if sample.at > latest.at and value == value:  # noqa: PLR0124  # not NaN
-                    latest.take(value, sample.at, sample.device, sample.period_s)
-                    self._heard(patient, sample.device, sample.kind, sample.at)
+                if at > latest.at and value == value:  # noqa: PLR0124  # not NaN
+                    latest.take(value, at, sample.device, sample.period_s)
+                    name = sample.device
+                    if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
+                        self._heard(patient, name, sample.kind, at)
                 else:
                     state.corrected = True
                     self._newest(track, latest)
@@ -135,7 +142,8 @@ class Intake:
                 self.out.counts["absent", series.signal] += len(series.at) - len(numbers)
         if not values:
             return False
-        track, latest = self._track(patient, series.signal, series.kind)
+        track = self._track(patient, series.signal, series.kind)
+        latest = patient.latest[series.signal]
         first = xxh3_64_intdigest(series.id.encode())
         low, high = latest.fence_low, latest.fence_high
         if not series.retracted and self._tracks.extend(track, first, numbers, at, values, series.version, self._own.complete_to):
@@ -157,7 +165,7 @@ class Intake:
                 urgent = urgent or value < low or value > high
         return urgent
 
-    def _track(self, patient: Patient, name: str, kind: DeviceKind) -> tuple[Track, Latest]:
+    def _track(self, patient: Patient, name: str, kind: DeviceKind) -> Track:
         track = patient.tracks.get(name)
         lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
         if track is None:
@@ -166,7 +174,7 @@ class Intake:
         elif lateness_s > track.lateness_s:
             self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
             track.allow(lateness_s, self._own.complete_to)
-        return track, patient.latest[name]
+        return track
 
     def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:
         """Have the patient assessed now, where it is time or a sample was beyond its fence, or else when it is time."""

@@ -1,5 +1,6 @@
 """Everything that a lane remembers of one patient, and its snapshot."""
 
+from dataclasses import dataclass
 from math import inf, nan
 
 import msgspec
@@ -20,7 +21,8 @@ def seconds(instant: Instant) -> float:
     return instant
 
 
-class Device(Struct, kw_only=True):
+@dataclass(slots=True, kw_only=True)  # which is set eight times as fast as a Struct, and it is with every sample
+class Device:
     """A device as its samples show it; instants in seconds."""
 
     kind: DeviceKind
@@ -61,7 +63,8 @@ class PatientState(Struct, kw_only=True):
     wake_at: float = inf
 
 
-class Latest(Struct):
+@dataclass(slots=True)
+class Latest:
     """The newest sample of a track, in the canonical unit."""
 
     value: float = nan

@@ -169,7 +169,7 @@ class Tracks:
         ``complete_to`` must be the same until that flush.
         """
         times = track.at
-        found = track.find(identity) if times else -1
+        found = -1 if track.ids.rfind(identity) < 0 else track.find(identity)
         if 0 <= found < len(times) - 1 and times[found] <= track.watermark(complete_to):
             found = -1  # settled, or will be by the next flush
         if found < 0 and (not times or at > times[-1]):
@@ -179,7 +179,8 @@ class Tracks:
             track.version.append(version)
             track.ids += identity
             self._dirty[track.slot] = track
-            self._raise_floor(track, complete_to)
+            if len(times) > self.pending_limit:
+                self._raise_floor(track, complete_to)
             return "applied"
         if found >= 0:
             known = track.version[found]
