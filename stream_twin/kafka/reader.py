@@ -1,6 +1,7 @@
 """Read what was committed to a topic: all of it, or as it comes. By librdkafka, outside of any consumer group."""
 
 from collections.abc import Collection, Iterator, Mapping
+from operator import methodcaller
 from typing import Any, Literal, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
@@ -133,6 +134,17 @@ def _record(message: Any) -> Record:
         message.offset(),
         message.key(),
         message.value(),
-        tuple(message.headers() or ()),
+        _headers(message),
         message.timestamp()[1],
     )
+
+
+_asked_headers = methodcaller("headers")  # called from C, which notices the library's error; specialised bytecode does not
+
+
+def _headers(message: Any) -> tuple[tuple[str, bytes], ...]:
+    """None of a record whose header has a name that is not UTF-8: the library cannot read it. Ours are always."""
+    try:
+        return tuple(_asked_headers(message) or ())
+    except (SystemError, UnicodeDecodeError):
+        return ()

@@ -23,7 +23,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
-from stream_twin.kafka import admin, state
+from stream_twin.kafka import admin, headers, state  # noqa: F401  # headers: so that aiokafka can read them
 from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
 from stream_twin.kafka.group import Group
