@@ -7,6 +7,7 @@ committed together with its positions and with what it published.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
@@ -20,6 +21,14 @@ log = logging.getLogger(__name__)
 EXAMPLES = "learning.examples"
 STATE_LANE = 0
 """Partition of ``twin.state`` with the learners' states; who owns this lane runs them."""
+
+
+class Example(NamedTuple):
+    """A record of ``learning.examples``."""
+
+    partition: int
+    offset: int
+    value: bytes | None
 
 
 class LearnerRunner:
@@ -66,8 +75,8 @@ class LearnerRunner:
         settings, changed, commit_at = self._settings, False, elapsed() + self._settings.checkpoint_every_s
         while True:
             outbox = Outbox()
-            for _, records in sorted((await consumer.getmany(timeout_ms=1000, max_records=1000)).items()):
-                for output in learner.apply(records):
+            for part, records in sorted((await consumer.getmany(timeout_ms=1000, max_records=1000)).items()):
+                for output in learner.apply([Example(part.partition, record.offset, record.value) for record in records]):
                     outbox.put_output(output, (murmur2(output.key) & 0x7FFFFFFF) % settings.partition_count)
                 changed = True
             if outbox or (changed and elapsed() >= commit_at):

@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Record(Protocol):
-    """A record of ``learning.examples``; aiokafka's ``ConsumerRecord`` is one."""
+    """A record of ``learning.examples``."""
 
     @property
     def partition(self) -> int: ...
