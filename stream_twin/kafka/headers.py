@@ -12,7 +12,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 
-class Kept(MemoryRecords):  # type: ignore[misc, valid-type]  # aiokafka is untyped here
+class Kept(MemoryRecords):  # type: ignore[misc]  # aiokafka is untyped here
     """What a fetch brought of one partition, with its bytes."""
 
     def __init__(self, raw: bytes) -> None:
