@@ -71,15 +71,16 @@ def main() -> None:
         ready_s = time.monotonic() - began
         worker.stop()
         command(place, "audit")
+    signals = count / steps / patients
     rows = [
         Result("twins", "twins", [len(snapshots)]),
         Result("an observation in its source topic", "bytes", [sizes["wearable.observations"] / count]),
         Result("an observation in twin.inputs", "bytes", [sizes["twin.inputs"] / count]),
-        Result("an estimate", "bytes", [sizes["twin.estimates"] / estimates]),
-        Result("a snapshot", "bytes", [sum(snapshots) / len(snapshots)]),
-        Result("a snapshot on disk", "bytes", [saved_size]),
+        Result("an estimate, for each signal", "bytes", [sizes["twin.estimates"] / estimates / signals]),
+        Result("a snapshot, for each signal", "bytes", [sum(snapshots) / len(snapshots) / signals]),
+        Result("a snapshot on disk, for each signal", "bytes", [saved_size / signals]),
         Result("a twin's base in the new log", "bytes", [base / len(snapshots)]),
-        Result("memory of a twin", "bytes", [(full - empty) / len(snapshots)]),
+        Result("memory of a twin, for each signal", "bytes", [(full - empty) / len(snapshots) / signals]),
         Result("memory of a worker without twins", "bytes", [empty]),
         Result(f"topics grow from {BEFORE} lanes to {AFTER}", "s", [grown_s]),
         Result(f"a worker of the {AFTER} lanes, from its start until it is ready", "s", [ready_s]),

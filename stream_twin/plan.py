@@ -26,12 +26,12 @@ class Measured(NamedTuple):
 MEASURED = {
     "worker's top rate": Measured(26_700, "observations/s", 'make bench ARGS="--only bench"'),
     "twins of a worker": Measured(10_000, "twins", 'make bench ARGS="--only bench"'),
-    "memory of a worker without twins": Measured(285e6, "bytes", "python -m benchmarks.growth"),
-    "memory of a twin's signal": Measured(9_250, "bytes", "python -m benchmarks.growth"),
-    "snapshot of a twin's signal": Measured(918, "bytes", "python -m benchmarks.growth"),
-    "observation in a source topic": Measured(38.4, "bytes", "python -m benchmarks.growth"),
-    "observation in twin.inputs": Measured(35.0, "bytes", "python -m benchmarks.growth"),
-    "estimate of one signal": Measured(9.6, "bytes", "python -m benchmarks.growth"),
+    "memory of a worker without twins": Measured(357e6, "bytes", "python -m benchmarks.growth"),
+    "memory of a twin, for each signal": Measured(4_320, "bytes", "python -m benchmarks.growth"),
+    "a snapshot on disk, for each signal": Measured(195, "bytes", "python -m benchmarks.growth"),
+    "an observation in its source topic": Measured(38.9, "bytes", "python -m benchmarks.growth"),
+    "an observation in twin.inputs": Measured(27.4, "bytes", "python -m benchmarks.growth"),
+    "an estimate, for each signal": Measured(17.4, "bytes", "python -m benchmarks.growth"),
 }
 """Bytes on disk and on the wire are compressed."""
 
@@ -70,13 +70,13 @@ def plan(demand: Demand) -> list[Row]:
             f"{patients:,} patients with {signals} signals every {every_s:g} s want {workers} workers and {lanes} lanes, and one"
             f" installation has {MOST_LANES} at most: split it by --prefix and --group, such as one for each region"
         )
-    twin = signals * _of("memory of a twin's signal")
-    snapshot = signals * _of("snapshot of a twin's signal")
+    twin = signals * _of("memory of a twin, for each signal")
+    snapshot = signals * _of("a snapshot on disk, for each signal")
     memory = _of("memory of a worker without twins") + patients / workers * twin
     estimates = patients / max(every_s, estimate_every_s)
     states = patients / max(every_s, checkpoint_every_s)
-    source_s, inputs_s = rate * _of("observation in a source topic"), rate * _of("observation in twin.inputs")
-    estimates_s, state_s = estimates * signals * _of("estimate of one signal"), states * snapshot
+    source_s, inputs_s = rate * _of("an observation in its source topic"), rate * _of("an observation in twin.inputs")
+    estimates_s, state_s = estimates * signals * _of("an estimate, for each signal"), states * snapshot
     read_s, written_s = source_s + inputs_s, inputs_s + estimates_s + state_s
     lag_s = (int(BY_NAME["twin.state"].config["max.compaction.lag.ms"]) + int(BY_NAME["twin.state"].config["segment.ms"])) / 1000
     disks = {
@@ -110,11 +110,15 @@ def plan(demand: Demand) -> list[Row]:
             f"{replication} copies of what sources and workers write",
         ),
         *(
-            Row(f"disk: {topic}", f"{size * replication / GB:,.0f} GB", f"{_kept(topic)}, {replication} copies")
+            Row(f"disk: {topic}", _size(size * replication), f"{_kept(topic)}, {replication} copies")
             for topic, size in disks.items()
         ),
-        Row("disk of all brokers", f"{sum(disks.values()) * replication / GB:,.0f} GB", "of these topics"),
+        Row("disk of all brokers", _size(sum(disks.values()) * replication), "of these topics"),
     ]
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e12:,.1f} TB" if size >= 1e12 else f"{size / GB:,.1f} GB"
 
 
 def _of(name: str) -> float:
