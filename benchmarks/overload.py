@@ -56,6 +56,12 @@ def measure(place: Place, scale: Scale) -> list[Result]:
         Result("sent", "events/s", [total / (ended - began)]),
         Result("observations waiting at most, by the broker", "records", [float(waited[:, 1].max())]),
         Result("observations waiting at most, by the lag metric", "records", [float(waited[:, 2].max())]),
+        Result(
+            "lag metric to what the broker counts, at their highest",
+            "times",
+            [float(waited[:, 2].max() / waited[:, 1].max())],
+            0.8,
+        ),
         Result("time to catch up after the load", "s", [drained_s]),
         Result("urgent values without an alert", "alerts", [float(sent["called"] - len(urgent))], 0, at_most=True),
         Result("send to estimate, p99", "ms", [float(np.quantile(others, 0.99))]),
