@@ -227,7 +227,8 @@ class _Changing:
         if alert.stage == "pending":
             alert.priority = verdict.priority
             if self._lasted(alert.since, known_to, verdict.hold_s):
-                alert.alert_id = _alert_id(self._patient_id, rule.name, verdict.subject, verdict.problem, self._offset)
+                place = f"{self._offset}\0{self._clock!r}"  # offsets alone begin anew with a new generation of the log
+                alert.alert_id = _alert_id(self._patient_id, rule.name, verdict.subject, verdict.problem, place)
                 self._tell(rule.name, verdict, alert, "raised")
             return
         answered = alert.stage in ("acknowledged", "snoozed")
@@ -314,8 +315,8 @@ def _forget_unconfirmed(book: AlertBook, rule: str, mine: dict[str, Alert], verd
         del book.alerts[rule]
 
 
-def _alert_id(patient_id: str, rule: str, subject: str, problem: str, offset: int) -> str:
-    return xxhash.xxh3_64_hexdigest("\0".join((patient_id, rule, subject, problem, str(offset))).encode())
+def _alert_id(patient_id: str, rule: str, subject: str, problem: str, place: str) -> str:
+    return xxhash.xxh3_64_hexdigest("\0".join((patient_id, rule, subject, problem, place)).encode())
 
 
 def _not_watched(profile: Profile, clock: float) -> str | None:

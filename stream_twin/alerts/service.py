@@ -39,7 +39,7 @@ def stalled(clock: float, complete_to: float, state: ServiceState, *, lane: int,
         state.since = clock
     if state.alert_id is not None or clock - state.since < STALLED_AFTER_S:
         return []
-    state.alert_id = xxhash.xxh3_64_hexdigest(f"{SERVICE}\0lane-{lane}\0{offset}".encode())
+    state.alert_id = xxhash.xxh3_64_hexdigest(f"{SERVICE}\0lane-{lane}\0{offset}\0{clock!r}".encode())
     state.raised_at = clock
     text = (
         f"Lane {lane} of the service has not caught up for {duration(clock - state.since)}: what its patients sent in the last "
