@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf, nan
+from sys import intern
 
 import msgspec
 from msgspec import Struct, field
@@ -156,7 +157,9 @@ class Patient:
         patient.held_bytes = sum(len(held.value) for held in saved.state.held)
         for name, signal in saved.signals.items():
             patient.tracks[name] = tracks.load(key, signal_index[name], signal.track)
-            patient.latest[name] = signal.latest
+            patient.latest[name] = latest = signal.latest
+            if latest.device is not None:
+                latest.device = intern(latest.device)  # the same name for each of its signals
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)
         return patient

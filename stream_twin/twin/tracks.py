@@ -153,7 +153,7 @@ class Tracks:
         self._free.append(track.slot)
 
     def _grow(self) -> None:
-        old, new = len(self.state), max(256, len(self.state) * 3 // 2)
+        old, new = len(self.state), max(256, len(self.state) * 5 // 4)
         for name in ("state", "_signal"):
             array_ = getattr(self, name)
             grown = np.zeros((new, *array_.shape[1:]), array_.dtype)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stream_twin.signals import SignalModel
 from stream_twin.twin import kernel
 from stream_twin.twin.kernel import Parameters
-from stream_twin.twin.tracks import CHECKPOINT_EVERY, SavedTrack, Tracks
+from stream_twin.twin.tracks import CHECKPOINT_EVERY, SavedTrack, Tracks, series_identity
 
 MODEL = SignalModel(mean=70, between_sd=8, slow_sd=4, fast_sd=6, noise_sd=2, circadian_sd=3)
 NEVER = -1e18
@@ -223,3 +223,46 @@ def test_where_batches_end_does_not_matter_for_corrections_retractions_and_repea
         return fates, msgspec.msgpack.encode(tracks.save(track))
 
     assert run(1) == run(batch)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sent=st.lists(
+        st.tuples(
+            st.sampled_from([5, 2**64 - 3]),  # the second one's numbers run over
+            st.integers(0, 60),
+            st.integers(1, 60),
+            st.sampled_from([10.0, -5.0]),
+            st.sampled_from([0, 40, 400]),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    limit=st.sampled_from([20, 4000]),
+)
+def test_a_series_in_one_go_is_its_samples_one_by_one(sent, limit):
+    """With the same again, others of the same number, gaps, and some that go backwards in time."""
+    whole, single = Tracks(PARAMETERS, limit), Tracks(PARAMETERS, limit)
+    track, other = whole.new(b"p", 0, 120.0), single.new(b"p", 0, 120.0)
+    taken, at = 0, 1.7e9
+    for first, start, length, step, further, tick in sent:
+        numbers = list(range(start, start + length))
+        times = [at + further + step * k for k in range(length)]
+        values = [70.0 + (first + k) % 7 for k in range(length)]
+        together = whole.extend(track, first, numbers, times, values, 1, at)
+        taken += together
+        fates = []
+        for number, moment, value in zip(numbers, times, values, strict=True):
+            identity = series_identity(first, number)
+            fates.append(single.offer(other, identity, moment, value, 1, at))
+            if not together:
+                assert whole.offer(track, identity, moment, value, 1, at) == fates[-1]
+        assert not together or set(fates) == {"applied"}
+        if tick:
+            whole.flush(at)
+            single.flush(at)
+            at = max(at, *times)
+    whole.flush(at)
+    single.flush(at)
+    assert msgspec.msgpack.encode(whole.save(track)) == msgspec.msgpack.encode(single.save(other))
