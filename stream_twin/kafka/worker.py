@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 import faust
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
@@ -304,7 +304,7 @@ class Worker:
             Fatal: topics are missing or wrong.
         """
         stopped = asyncio.create_task(self._stop.wait())
-        waiting = asyncio.create_task(self._wait_for_topics())
+        waiting = asyncio.create_task(self._prepare())
         await asyncio.wait([waiting, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             self._leave(ExitCode.STOPPED)
@@ -323,6 +323,11 @@ class Worker:
             for task in (watch, beat, stopped, crashed):
                 task.cancel()
         return ExitCode.STOPPED
+
+    async def _prepare(self) -> None:
+        await self._wait_for_topics()
+        # The first lane of a process takes long where kernels are not compiled yet: not while patients wait for it.
+        await asyncio.to_thread(self.stages.make_lane, 0, None, ())
 
     async def _run_app(self) -> None:
         await self.app.start()
@@ -386,6 +391,7 @@ async def _serve(worker_of: Callable[[], Worker]) -> int:
     for name in ("", ".conn", ".cluster", ".producer.sender", ".consumer.fetcher", ".consumer.group_coordinator"):
         logging.getLogger(f"aiokafka{name}").addFilter(_Seldom())
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_without_leftovers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     try:
@@ -393,6 +399,12 @@ async def _serve(worker_of: Callable[[], Worker]) -> int:
     except Fatal as error:
         log.critical("%s", error)
         return int(error.exit_code)
+
+
+def _without_leftovers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiokafka's producer leaves futures of failed batches behind, long after their error was dealt with."""
+    if not (isinstance(context.get("exception"), KafkaError) and "never retrieved" in str(context.get("message"))):
+        loop.default_exception_handler(context)
 
 
 class _Seldom(logging.Filter):
