@@ -8,7 +8,7 @@ import pytest
 
 from tests import kafka_broker
 
-FAULTS = ("SIGSTOP in a broadcast", "SIGKILL after a broadcast", "connection cut", "update raises", "schema upgrade")
+FAULTS = ("SIGSTOP in a broadcast", "SIGKILL after a broadcast", "connection cut", "schema upgrade")
 
 
 @pytest.mark.kafka
