@@ -391,6 +391,10 @@ class Intake:
         elif isinstance(entry, FromSource):
             self._dead_letter(key, entry.source, entry.arrived_at, entry.original, offset, reason, detail)
 
+    def dead_assessment(self, key: bytes, lane: int, offset: int, detail: str) -> None:
+        """Of no source record: a tick in the lane's log was the cause."""
+        self._dead_letter(key, Source("twin.inputs", lane, offset), self._own.clock, Raw(b""), offset, "failed", detail)
+
     def _dead_letter_of(self, key: bytes, entry: Samples, sample: Sample, offset: int, reason: str, detail: str) -> None:
         source = Source(entry.topic, entry.partition, sample.offset)
         self._dead_letter(key, source, sample.arrived_at, sample.original, offset, reason, detail)

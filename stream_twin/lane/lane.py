@@ -256,20 +256,34 @@ class Lane:
             self._assess_waiting()
             deferred, self._deferred = self._deferred, []
             for entry in deferred:
-                self._apply_to_patient(*entry)
+                if self._careful:
+                    self._apply_deferred_carefully(*entry)
+                else:
+                    self._apply_to_patient(*entry)
         self._flush()
+
+    def _apply_deferred_carefully(self, key: bytes, entry: Any, offset: int, value: bytes) -> None:
+        before = self._before(key)
+        try:
+            self._apply_to_patient(key, entry, offset, value)
+            self._flush()
+        except Exception as error:
+            self._intake.fail(self._go_back(key, before), entry, offset, f"the update raised {type(error).__name__}: {error}")
 
     def _assess_waiting(self, at_tick: bool = False) -> None:
         waiting = self._agenda.take_waiting()
         if not waiting:
             return
         self._flush()
-        if at_tick and self._careful:
-            self._assess_one_by_one(waiting)
+        if self._careful and at_tick:
+            fragile, waiting = waiting, []
         else:
-            self._assessor.assess(waiting, self._own, self._out, at_tick=at_tick)
-            for patient, _, _ in waiting:
-                self._agenda.plan(patient)
+            fragile = [due for due in waiting if due[0].state.fragile]
+            waiting = [due for due in waiting if not due[0].state.fragile] if fragile else waiting
+        self._assess_one_by_one(fragile, at_tick)
+        self._assessor.assess(waiting, self._own, self._out, at_tick=at_tick)
+        for patient, _, _ in waiting:
+            self._agenda.plan(patient)
 
     def _release_carefully(self, patient: Patient) -> Patient:
         before = self._before(patient.key)
@@ -280,16 +294,24 @@ class Lane:
             self._intake.fail_held(patient, self._offset, f"the update raised {type(error).__name__}: {error}")
         return patient
 
-    def _assess_one_by_one(self, waiting: list[Due]) -> None:
-        """Who cannot be assessed stays as before, is counted, and is tried again after a minute."""
+    def _assess_one_by_one(self, waiting: list[Due], at_tick: bool) -> None:
+        """Who cannot be assessed stays as before, and is tried again after a minute. Of the first time a dead letter tells."""
         for patient, offset, arrived_at in waiting:
             before = self._before(patient.key)
+            put_out = len(self._out.outputs)
             try:
-                self._assessor.assess([(patient, offset, arrived_at)], self._own, self._out, at_tick=True)
+                self._assessor.assess([(patient, offset, arrived_at)], self._own, self._out, at_tick=at_tick)
+                patient.state.fragile = False
                 self._agenda.plan(patient)
-            except Exception:
+            except Exception as error:
+                del self._out.outputs[put_out:]
                 self._out.counts["assessment", "failed"] += 1
-                self._agenda.wake(self._go_back(patient.key, before), self._own.complete_to + RETRY_S)
+                spoilt = self._go_back(patient.key, before)
+                if not spoilt.state.fragile:
+                    spoilt.state.fragile = True
+                    detail = f"the assessment raised {type(error).__name__}: {error}"
+                    self._intake.dead_assessment(spoilt.key, self.number, self._offset, detail)
+                self._agenda.wake(spoilt, self._own.complete_to + RETRY_S)
 
     def _flush(self) -> None:
         """Filter all samples taken so far, and look for drift in what is settled."""

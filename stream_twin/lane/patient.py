@@ -57,6 +57,8 @@ class PatientState(Struct, kw_only=True):
     urgent_at: float = -inf
     corrected: bool = False
     """Since the last assessment something came out of order."""
+    fragile: bool = False
+    """The last assessment raised: until one succeeds, each is made by itself."""
     fates: dict[str, int] = {}
     """Inputs by what became of them: applied, duplicate, late, rejected, failed; held: not decided yet."""
     example_at: float = inf

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stream_twin import events
 from stream_twin.lane import Lane, LaneSettings, UpdateFailed
 from stream_twin.lane.assess import Assessor
+from stream_twin.twin.tracks import Tracks
 from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, encode, state
 
 SIGNALS = {"heart_rate": (72, 6), "spo2": (95, 0.5), "respiratory_rate": (15, 2), "body_temperature": (36.8, 0.3)}
@@ -271,6 +272,62 @@ def test_a_record_whose_update_raises_is_set_aside_and_its_patient_goes_on(monke
     without = [r for r in log.records if b"66.6" not in r.value]
     expected = applied(without)[0].belief("p", T0 + 300).signals["heart_rate"]
     assert lane.belief("p", T0 + 300).signals["heart_rate"] == expected
+
+
+def test_an_assessment_at_a_tick_that_raises_is_told_once_and_stops_nobody(monkeypatch):
+    log = Log()
+    for patient in ("p", "q"):
+        log.profile(patient)
+    log.tick(T0)
+    for k in range(300):
+        if k < 3:
+            log.sample("p", "heart_rate", T0 + k, 66.6)
+        log.sample("q", "heart_rate", T0 + k, 70)
+        log.tick(T0 + k + 1)
+    original = Assessor._estimate
+
+    def fragile(self, patient, belief, rows, arrived_at):
+        if patient.id == "p" and belief.clock > T0 + 4:
+            raise ArithmeticError("injected")
+        return original(self, patient, belief, rows, arrived_at)
+
+    monkeypatch.setattr(Assessor, "_estimate", fragile)
+    with pytest.raises(UpdateFailed) as failed:
+        applied(log.records)
+    lane = Lane(0, CATALOGUE)
+    outputs = []
+    for record in log.records:  # only the one that failed is taken with care: from then on the lane knows
+        outputs += lane.apply([record], careful=record.offset == failed.value.offset).outputs
+    assert dead_letters(outputs) == ["failed"]
+    assert lane.patients[b"p"].state.fragile
+    monkeypatch.undo()
+    log.tick(T0 + 400)
+    lane.apply(log.records[-1:])
+    assert not lane.patients[b"p"].state.fragile
+    assert lane.belief("q").signals["heart_rate"].last_at == T0 + 299
+
+
+def test_what_was_held_and_raises_when_it_is_let_in_becomes_a_dead_letter(monkeypatch):
+    log = Log()
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(unknown_patients="watch")))
+    log.tick(T0)
+    for k, value in enumerate([70, 66.6, 71]):
+        log.sample("p", "heart_rate", T0 + k, value)
+    log.tick(T0 + 100)
+    original = Tracks.offer
+
+    def fragile(self, track, identity, at, raw, version, complete_to):
+        if raw == 66.6:
+            raise ArithmeticError("injected")
+        return original(self, track, identity, at, raw, version, complete_to)
+
+    monkeypatch.setattr(Tracks, "offer", fragile)
+    with pytest.raises(UpdateFailed):
+        applied(log.records)
+    lane, outputs = applied(log.records, careful=True)
+    assert dead_letters(outputs) == ["failed"]
+    assert lane.belief("p").signals["heart_rate"].last_value == 71
+    assert {fate: lane.fates()[fate] for fate in ("held", "failed")} == {"held": 0, "failed": 1}
 
 
 def test_a_command_answers_an_alert_and_an_unknown_one_is_a_dead_letter():
