@@ -18,6 +18,7 @@ from benchmarks.report import Result
 from benchmarks.scale import Scale
 from benchmarks.service import Place, Service
 from stream_twin.kafka import reader
+from stream_twin.kafka.state import SNAPSHOT
 
 STATE = "twin.state"
 LANES = 16
@@ -65,15 +66,29 @@ def members(place: Place) -> frozenset[str]:
     return frozenset(member.member_id for member in group.members)
 
 
-def write_again(place: Place, copies: int) -> tuple[int, int]:
-    """Append what ``twin.state`` holds ``copies`` more times, to be done without a worker; its size and records then."""
-    newest: dict[tuple[int, bytes], bytes] = {}
+def newest(place: Place) -> dict[tuple[int, bytes], bytes]:
+    """What ``twin.state`` holds, by partition and key."""
+    found: dict[tuple[int, bytes], bytes] = {}
     for record in reader.read(place.broker, place.topic(STATE)):
         if record.key is not None and record.value is not None:
-            newest[record.partition, record.key] = record.value
-    to = load.producer(place.broker, linger_ms=20)
+            found[record.partition, record.key] = record.value
+    return found
+
+
+def wait_for_snapshots(place: Place, twins: int) -> None:
+    """Until each twin has one. Raises TimeoutError where that takes too long."""
+    deadline = time.monotonic() + LIMIT_S
+    while (snapshots := sum(key.startswith(SNAPSHOT) for _, key in newest(place))) < twins:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{snapshots:,} of {twins:,} twins have a snapshot after {LIMIT_S:.0f} s")
+        time.sleep(2)
+
+
+def write_again(place: Place, copies: int) -> int:
+    """Append what ``twin.state`` holds ``copies`` more times, to be done without a worker; bytes of one copy."""
+    held, to = newest(place), load.producer(place.broker, linger_ms=20)
     for _ in range(copies):
-        for (lane, key), value in newest.items():
+        for (lane, key), value in held.items():
             while True:
                 try:
                     to.produce(place.topic(STATE), value, key, partition=lane)
@@ -81,8 +96,7 @@ def write_again(place: Place, copies: int) -> tuple[int, int]:
                 except BufferError:
                     to.poll(0.1)
     to.flush()
-    size = sum(len(key) + len(value) for (_, key), value in newest.items())
-    return size, len(newest)
+    return sum(len(key) + len(value) for (_, key), value in held.items())
 
 
 def _leave_uncompacted(place: Place) -> None:
@@ -111,10 +125,11 @@ def _samples(twins: int) -> Iterator[tuple[bytes, bytes]]:
 def once(place: Place, twins: int, copies: int, after_s: float = AFTER_S) -> Restored:
     latency.enrol(place, twins)
     _leave_uncompacted(place)
-    with service.running(place) as workers:
+    with service.running(place, options=("--checkpoint-every-s", 5)) as workers:
         wanted = load.load(place.broker, place.topic(load.WEARABLE), _samples(twins))
         service.drain(workers, wanted)
-    size, _ = write_again(place, copies - 1)
+        wait_for_snapshots(place, twins)
+    size = write_again(place, copies - 1)
     first = Service(place)
     try:
         first.wait_ready()
