@@ -19,9 +19,9 @@ from benchmarks.rubbish import floods, good
 from benchmarks.rubbish.floods import GOOD, Flood
 from benchmarks.rubbish.good import Case, Record, keyed
 from benchmarks.rubbish.sender import HEAVY, BadRecord, Sender, bad, enrol, judge
-from benchmarks.service import Place, Service
+from benchmarks.service import Drained, Place, Service
 
-HELD_S = 2.0
+HELD_S = 1.0
 OPTIONS = ("--set", f"lane.hold_unknown_s={HELD_S}", "--checkpoint-every-s", "5")
 DELAY_MS = 1000.0
 PATIENCE_S = 90.0
@@ -65,10 +65,13 @@ def others(case: Case) -> Iterator[Record]:
 def throughput(place: Place, scale: Scale, found: Counter[str]) -> list[Result]:
     """Pairs of runs over a backlog of the same good events, with as many bad ones between them and without."""
     rates: dict[bool, list[float]] = {False: [], True: []}
+    costs: dict[bool, list[float]] = {False: [], True: []}
     for number in range(scale.rounds):
         for mixed in (False, True) if number % 2 == 0 else (True, False):
             here = place._replace(prefix=f"{place.prefix}{number}{'mixed' if mixed else 'good'}.")
-            rates[mixed].append(_drained(here, scale, mixed, number, found))
+            drained = _drained(here, scale, mixed, number, found)
+            rates[mixed].append(scale.events / drained.seconds)
+            costs[mixed].append(drained.cpu_s / scale.events * 1e6)
         pair = ", ".join(f"{'mixed' if mixed else 'good only'} {values[-1]:,.0f}/s" for mixed, values in rates.items())
         print(f"pair {number + 1} of {scale.rounds}: {pair}", flush=True)
     shares = [with_bad / alone for with_bad, alone in zip(rates[True], rates[False], strict=True)]
@@ -76,10 +79,12 @@ def throughput(place: Place, scale: Scale, found: Counter[str]) -> list[Result]:
         Result("good events alone", "events/s", rates[False]),
         Result("good events, 1:1 with bad ones", "events/s", rates[True]),
         Result("share of the rate that is left", "times", shares, 0.8 if scale.judged else None),
+        Result("CPU of a good event", "us", costs[False]),
+        Result("CPU of a good and a bad one", "us", costs[True]),
     ]
 
 
-def _drained(place: Place, scale: Scale, mixed: bool, seed: int, found: Counter[str]) -> float:
+def _drained(place: Place, scale: Scale, mixed: bool, seed: int, found: Counter[str]) -> Drained:
     place.make_topics()
     sender, case = Sender(place), Case(0, time.time())
     enrol(sender, case, map(load.patient, range(scale.patients)))
@@ -95,7 +100,7 @@ def _drained(place: Place, scale: Scale, mixed: bool, seed: int, found: Counter[
         drained = service.drain(workers, scale.events)
         found.update(judge(place, sender.expected, patience_s=20))
     found.update(_audited(place))
-    return scale.events / drained.seconds
+    return drained
 
 
 def _audited(place: Place) -> Counter[str]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -95,21 +96,25 @@ def campaign(seconds: float, wrong: Counter[str]) -> list[Result]:
         print("not fuzzed: atheris has no wheel for this Python and machine; tests/rubbish/test_decoders.py does without it")
         return []
     shutil.rmtree(FINDINGS, ignore_errors=True)
-    runs = 0
-    for topic in good.BY_TOPIC:
-        seed(topic)
-        share = max(seconds / len(good.BY_TOPIC), 1)
-        command = [sys.executable, "-m", "benchmarks.rubbish.fuzz", "--topic", topic, "--seconds", f"{share:.0f}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=share * 3 + 120, env=os.environ)
-        made = [line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
-        runs += int(made[0]) if made else 0
-        found = sorted(path.relative_to(DIRECTORY.parents[1]) for path in (FINDINGS / topic).glob("*"))
-        for path in found:
-            wrong[f"fuzzing {topic}: {path}: python -m benchmarks.rubbish.fuzz --topic {topic} --again {path}"] += 1
-        if not found and (done.returncode or not made):
-            wrong[f"fuzzing {topic} ended with {done.returncode}: {done.stderr[-500:]}"] += 1
-        print(f"fuzzed {topic}: {made[0] if made else 'no'} records, {len(found)} findings", flush=True)
+    share = max(seconds * (os.cpu_count() or 1) / len(good.BY_TOPIC), 1)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = sum(pool.map(lambda topic: _campaign_of(topic, share, wrong), good.BY_TOPIC))
     return [Result("records that the fuzzer tried", "records", [runs])]
+
+
+def _campaign_of(topic: str, seconds: float, wrong: Counter[str]) -> int:
+    """How many records were tried."""
+    seed(topic)
+    command = [sys.executable, "-m", "benchmarks.rubbish.fuzz", "--topic", topic, "--seconds", f"{seconds:.0f}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds * 3 + 120)
+    made = [int(line.split()[-1]) for line in done.stderr.splitlines() if "number_of_executed_units" in line]
+    found = sorted(path.relative_to(DIRECTORY.parents[1]) for path in (FINDINGS / topic).glob("*"))
+    for path in found:
+        wrong[f"fuzzing {topic}: {path}: python -m benchmarks.rubbish.fuzz --topic {topic} --again {path}"] += 1
+    if not found and (done.returncode or not made):
+        wrong[f"fuzzing {topic} ended with {done.returncode}: {done.stderr[-500:]}"] += 1
+    print(f"fuzzed {topic}: {sum(made):,} records, {len(found)} findings", flush=True)
+    return sum(made)
 
 
 def main() -> None:
