@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     group: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "stream-twin"
     """Consumer group, and start of the lanes' transactional ids: one per installation."""
     partition_count: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Number of lanes: partitions of every topic. Fixed once the topics are made."""
+    """Number of lanes: partitions of every topic. Once the topics are made, only `topics grow` changes it."""
     clock: Literal["wall", "stream"] = "wall"
     """Whose time it is: this machine's, or that of clock.ticks (a simulation or a replay)."""
     kafka_options: KafkaOptions = KafkaOptions()

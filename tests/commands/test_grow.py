@@ -1,11 +1,9 @@
 """``topics grow`` on a real Kafka: more lanes, the same twins, a clean audit before and after, whatever stops the command."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,8 @@ from tests.commands.test_on_kafka import _read, _stands_still, until, worker
 
 pytestmark = pytest.mark.kafka
 BEFORE, AFTER = 2, 5
+STEPS = ("finishing lane 1", "making", "writing the twins of lane 1", "closing lane 1", "raising")
+"""What the command tells."""
 CATALOGUE = load()
 
 
@@ -123,25 +123,21 @@ def test_more_lanes_go_on_with_the_same_twins(kafka: str, prefix: str, tmp_path:
 
 
 def test_a_growth_that_is_killed_is_run_again(kafka: str, prefix: str, tmp_path: Path) -> None:
-    """SIGKILL at random moments; whichever generation is in force then holds every twin."""
+    """SIGKILL in every step; whichever generation is in force then holds every twin."""
     play(kafka, prefix, part=0)
     with busy(kafka, prefix, BEFORE):
         pass
     before = twins(kafka, prefix, BEFORE, "")
-    chance = random.Random(7)
     options = ["--broker", kafka, "--prefix", prefix, "--group", prefix, "--partition-count", str(AFTER)]
-    started = time.monotonic()
-    for number in range(8):
-        command = [sys.executable, "-m", "stream_twin.cli", "topics", "grow", *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1.0 + chance.random() * 3.0)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-m", "stream_twin.cli", "topics", "grow", *options]
+    for step in STEPS:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any(line.startswith(step) for line in process.stderr), f"it never came to {step}"
+            process.send_signal(signal.SIGKILL)
         lanes, suffix = generation_of(Broker(kafka), prefix)
-        assert lanes in (BEFORE, AFTER)
-        assert twins(kafka, prefix, lanes, suffix) == before, f"after kill {number}, {lanes} lanes are in force"
-        if time.monotonic() - started > 15:
-            break
+        assert lanes == BEFORE or step == STEPS[-1]
+        assert twins(kafka, prefix, lanes, suffix) == before, f"killed at {step}, {lanes} lanes are in force"
     done = grow(kafka, prefix)
     assert done.exit_code == 0, (done.stderr, done.exception)
     assert twins(kafka, prefix, AFTER, f".{AFTER}") == before
