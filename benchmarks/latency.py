@@ -27,6 +27,8 @@ TOP_IF_UNKNOWN = 60_000.0
 CALLS = 20.0
 """Urgent values a second among the others."""
 ALONE = 10.0
+ON_ITS_WAY_S = 15.0
+"""Longest time that an alert may be missing after the last sample."""
 LATE_MS = 100.0
 """A sender that was later than this makes a run worthless."""
 
@@ -93,15 +95,16 @@ def once(place: Place, scale: Scale, rate: float, patients: int, calls: float = 
             sending(place, rate, seconds, patients, calls) as sender,
         ):
             sent = sender.wait()
-            until = time.time()
-            time.sleep(1.0)  # what was sent last is on its way
+            since, expected = sent["ended"] - scale.measured_s, int(calls * scale.measured_s) - 1
+            deadline = time.monotonic() + ON_ITS_WAY_S
+            while len(alerts.since(since)) < expected and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(0.5)
     if sent["late_ms"] > LATE_MS:
         print(f"the sender of {rate:,.0f}/s was late by up to {sent['late_ms']:.0f} ms: this machine is busy", flush=True)
-    since = until - scale.measured_s
     found = Run(np.sort(estimates.latencies_ms(since)), np.sort(alerts.latencies_ms(since)))
-    expected = calls * scale.measured_s
-    if len(found.alerts) < 0.9 * expected:
-        raise RuntimeError(f"{expected:.0f} urgent values were sent, but {len(found.alerts)} urgent alerts were heard")
+    if len(found.alerts) < expected:
+        raise RuntimeError(f"{expected} urgent values were sent, but {len(found.alerts)} urgent alerts were heard")
     return found
 
 

@@ -46,8 +46,9 @@ def measure(place: Place, scale: Scale) -> list[Result]:
                         f"{service.samples(seen):,.0f} of {total} samples are applied: the backlog is not worked off"
                     )
                 time.sleep(0.5)
-            drained_s = time.time() - ended
-            time.sleep(1.0)
+            drained_s, deadline = time.time() - ended, time.monotonic() + latency.ON_ITS_WAY_S
+            while len(alerts.heard) < sent["called"] and time.monotonic() < deadline:
+                time.sleep(0.1)
     audit(place)
     report.curve("overload", ("s", "waiting", "lag_metric"), points)
     waited = np.array(points)
