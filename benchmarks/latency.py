@@ -109,9 +109,13 @@ def once(place: Place, scale: Scale, rate: float, patients: int, calls: float = 
 
 
 def quantiles(name: str, unit: str, runs: list[NDArray[np.float64]], wanted: dict[float, float | None]) -> list[Result]:
-    """A row for each quantile, one value of it per run."""
+    """A row for each quantile, one value of it per run. A run without any says nothing."""
+    told = [run for run in runs if run.size]
+    if not told:
+        print(f"{name}: no sample was a cause", flush=True)
+        return []
     return [
-        Result(f"{name}, p{100 * q:g}", unit, [float(np.quantile(run, q)) for run in runs], limit, at_most=True)
+        Result(f"{name}, p{100 * q:g}", unit, [float(np.quantile(run, q)) for run in told], limit, at_most=True)
         for q, limit in wanted.items()
     ]
 
@@ -134,7 +138,7 @@ def measure(place: Place, scale: Scale) -> list[Result]:
         rows += quantiles(f"{name}: send to urgent alert", "ms", [run.alerts for run in runs], wanted)
         for what, found in (("estimate", [run.estimates for run in runs]), ("alert", [run.alerts for run in runs])):
             everything = np.concatenate(found)
-            if rate > 1 or what == "alert":
+            if everything.size and (rate > 1 or what == "alert"):
                 shares = (0.0, *np.arange(0.05, 0.95, 0.05), 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
                 points += [(short, what, float(q), float(np.quantile(everything, q))) for q in shares]
     report.curve("latency", ("load", "what", "share", "ms"), points)
