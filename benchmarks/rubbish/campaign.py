@@ -18,7 +18,8 @@ from benchmarks.report import Result
 from benchmarks.rubbish import floods, good
 from benchmarks.rubbish.floods import GOOD, Flood
 from benchmarks.rubbish.good import Case, Record, keyed
-from benchmarks.rubbish.sender import HEAVY, BadRecord, Sender, bad, enrol, judge
+from benchmarks.rubbish.kinds import Kind
+from benchmarks.rubbish.sender import ANY_ORDER, HEAVY, LIGHT, BadRecord, Sender, bad, enrol, judge
 from benchmarks.service import Drained, Place, Service
 
 HELD_S = 1.0
@@ -43,7 +44,7 @@ class Scale(NamedTuple):
     """Whether times count: not in the tests, where the machine does other things as well."""
 
 
-SHORT = Scale(rounds=1, events=10_000, patients=200, rate=300.0, phase_s=2.0, unknown=5_000, estimate_every_s=0.5, judged=False)
+SHORT = Scale(rounds=1, events=8_000, patients=200, rate=300.0, phase_s=1.5, unknown=3_000, estimate_every_s=0.5, judged=False)
 
 
 def others(case: Case) -> Iterator[Record]:
@@ -88,7 +89,7 @@ def _drained(place: Place, scale: Scale, mixed: bool, seed: int, found: Counter[
     place.make_topics()
     sender, case = Sender(place), Case(0, time.time())
     enrol(sender, case, map(load.patient, range(scale.patients)))
-    more, rubbish = others(case), bad(1, scale.events, case.now, case.run)
+    more, rubbish = others(case), bad(ANY_ORDER, 1, scale.events, case.now, case.run)
     for number, (key, value) in enumerate(load.observations(scale.patients, scale.events, case.now, seed)):
         sender.good(Record(good.WEARABLE, key, value))
         if number % OTHERS_EVERY == 0:
@@ -163,10 +164,11 @@ def delay(place: Place, scale: Scale, found: Counter[str]) -> list[Result]:
     """Good events at a steady rate through phases of ever other rubbish: from the send to the committed estimate."""
     place.make_topics()
     sender, case = Sender(place), Case(0, time.time(), run="d")
-    enrol(sender, case, map(load.patient, range(scale.patients)))
     rows: list[Result] = []
     with service.running(place, options=(*OPTIONS, "--set", f"lane.estimate_every_s={scale.estimate_every_s}")) as [worker]:
         worker.wait_ready()
+        enrol(sender, case, map(load.patient, range(scale.patients)))
+        _wait_until_done(worker)  # or the lane would not know yet whose devices are whose
         memory = _Memory(worker)
         memory.start()
         with listen.Listener(place, "twin.estimates", _of_the_good) as estimates:
@@ -216,7 +218,7 @@ class _Feed:
     def __init__(self, sender: Sender, scale: Scale, case: Case) -> None:
         self._sender, self._scale, self._case = sender, scale, case
         self._values, self._others = load.Values(seed=1), others(case)
-        self._good, self._number = 0, itertools.count(1)
+        self._good, self._turn, self._number = 0, 0, itertools.count(1)
 
     def run(self, phase: Phase, seconds: float) -> None:
         case = self._case._replace(now=time.time())
@@ -254,9 +256,14 @@ class _Feed:
             key, value = self._values.observation(self._good % self._scale.patients, "heart_rate", time.time(), self._good)
             yield [Record(good.WEARABLE, key, value)], GOOD
 
+    def _kinds(self) -> tuple[Kind, ...]:
+        """All of the light ones, from another one on each time."""
+        self._turn = (self._turn + 1000) % len(LIGHT)
+        return LIGHT[self._turn :] + LIGHT[: self._turn]
+
     def _bad_ones(self) -> Iterator[BadRecord]:
         while True:
-            yield from bad(next(self._number) * 1000, 1000, time.time(), self._case.run)
+            yield from bad(self._kinds(), next(self._number) * 1000, 1000, time.time(), self._case.run)
 
     def _heavy_ones(self) -> Iterator[BadRecord]:
         for kind in itertools.cycle(HEAVY):

@@ -28,6 +28,8 @@ def _size(kind: Kind) -> int:
 _SENT = [kind for kind in KINDS if kind.topic not in KEYED or kind.make(Case(1, 0.0))[-1].key is not None]
 LIGHT = tuple(kind for kind in _SENT if _size(kind) <= LIGHT_BYTES)
 """What can be sent by the thousand a second."""
+ANY_ORDER = tuple(kind for kind in LIGHT if kind.reason not in ("unknown_device", "outside_assignment"))
+"""Without those that are bad only once the lane knows whose devices are whose: in a backlog a sample may be read before that."""
 HEAVY = tuple(kind for kind in _SENT if _size(kind) > LIGHT_BYTES)
 HEADERS: tuple[list[tuple[str, bytes | None]], ...] = (
     [],
@@ -45,9 +47,9 @@ Source = tuple[str, int, int]
 BadRecord = tuple[list[Record], str]
 
 
-def bad(first: int, count: int, now: float, run: str) -> Iterator[BadRecord]:
-    """The light kinds in turn, each time with other ids: its records, and the reason."""
-    for number, kind in zip(range(first, first + count), itertools.cycle(LIGHT), strict=False):
+def bad(kinds: Iterable[Kind], first: int, count: int, now: float, run: str) -> Iterator[BadRecord]:
+    """``kinds`` in turn, each time with other ids: its records, and the reason."""
+    for number, kind in zip(range(first, first + count), itertools.cycle(kinds), strict=False):
         yield kind.make(Case(number, now, run)), kind.reason
 
 
