@@ -8,6 +8,7 @@ from aiokafka.errors import (
     InvalidTxnState,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
@@ -73,5 +74,5 @@ def is_away(error: BaseException) -> bool:
     if type(error) is KafkaError and error.__cause__ is not None:
         return is_away(error.__cause__)  # aiokafka's sender wraps what it did not expect
     if isinstance(error, KafkaError):
-        return bool(getattr(error, "retriable", False)) or isinstance(error, KafkaConnectionError)
+        return bool(getattr(error, "retriable", False)) or isinstance(error, (KafkaConnectionError, KafkaTimeoutError))
     return isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError))

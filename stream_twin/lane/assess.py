@@ -9,7 +9,7 @@ import msgspec
 from stream_twin.alerts.desk import Desk
 from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
-from stream_twin.lane.patient import Latest, Patient, seconds
+from stream_twin.lane.patient import Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
@@ -187,13 +187,8 @@ class Assessor:
         )
 
     def _set_fences(self, patient: Patient, belief: Belief, rows: list[list[float]]) -> None:
-        personal = belief.profile.limits
         for (name, signal_belief), row in zip(belief.signals.items(), rows, strict=True):
-            low, high = signal_belief.signal.limits
-            if personal and name in personal:
-                limits = personal[name]
-                low = low if limits.low is None else limits.low
-                high = high if limits.high is None else limits.high
+            low, high = limits_of(signal_belief.signal, belief.profile)
             latest, near, far = patient.latest[name], row[FENCES], row[FENCES + 1]
             latest.fence_low = near if low is None or low < near else low
             latest.fence_high = far if high is None or high > far else high

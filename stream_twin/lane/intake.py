@@ -16,7 +16,7 @@ from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample,
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
-from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, seconds
+from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, limits_of, seconds
 from stream_twin.signals import Signal
 from stream_twin.twin.tracks import Track, Tracks, series_identity
 
@@ -170,7 +170,8 @@ class Intake:
         lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
         if track is None:
             track = patient.tracks[name] = self._tracks.new(patient.key, self.index[name], lateness_s)
-            patient.latest[name] = Latest()
+            low, high = limits_of(self._signals[track.signal], patient.state.profile)
+            patient.latest[name] = Latest(fence_low=-inf if low is None else low, fence_high=inf if high is None else high)
         elif lateness_s > track.lateness_s:
             self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
             track.allow(lateness_s, self._own.complete_to)

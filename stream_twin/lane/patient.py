@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
 from stream_twin.learn.drift import Drift, DriftState
+from stream_twin.signals import Signal
 from stream_twin.twin.tracks import SavedTrack, Track, Tracks
 
 SCHEMA = 1
@@ -28,6 +29,15 @@ class Device:
 
     kind: DeviceKind
     last_at: float
+
+
+def limits_of(signal: Signal, profile: Profile | None) -> tuple[float | None, float | None]:
+    """Low and high: the clinician's for this patient, else the catalogue's."""
+    low, high = signal.limits
+    if profile is not None and (personal := profile.limits.get(signal.name)) is not None:
+        low = low if personal.low is None else personal.low
+        high = high if personal.high is None else personal.high
+    return low, high
 
 
 class Held(Struct, array_like=True):

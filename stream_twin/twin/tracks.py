@@ -128,6 +128,7 @@ class Tracks:
         self.state = np.zeros((0, kernel.WIDTH))
         self._signal = np.zeros(0, np.int64)
         self._empty = np.array([kernel.empty(parameters, signal) for signal in range(len(parameters.means))])
+        self._empty_bytes = [row.tobytes() for row in self._empty]
         self._free: list[int] = []
         self._dirty: dict[int, Track] = {}
         self._surprises: list[tuple[Ints, Shown]] = []
@@ -286,7 +287,9 @@ class Tracks:
             track.applied = start + length
             while mark < len(marks) and marks[mark] < end:
                 index = track.applied - (end - marks[mark])
-                track.checkpoints.append(Checkpoint(index, before[mark].tobytes()))
+                row = before[mark]
+                state = row.tobytes() if row[kernel.AT] > -inf else self._empty_bytes[track.signal]  # most are equal at first
+                track.checkpoints.append(Checkpoint(index, state))
                 beyond = index - self.pending_limit
                 self._settle(track, max(complete_to - track.lateness_s, track.at[beyond - 1] if beyond > 0 else -inf))
                 mark += 1

@@ -274,6 +274,21 @@ def test_a_record_whose_update_raises_is_set_aside_and_its_patient_goes_on(monke
     assert lane.belief("p", T0 + 300).signals["heart_rate"] == expected
 
 
+def test_the_first_value_of_a_signal_is_looked_at_at_once_when_it_is_beyond_its_limit():
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    log.sample("p", "heart_rate", T0 + 1, 70)
+    lane, _ = applied(log.records)
+    assert lane.patients[b"p"].state.assessed_at == T0
+    before = len(log.records)
+    log.sample("p", "spo2", T0 + 1, 97)
+    log.sample("p", "glucose", T0 + 1.5, 30)
+    ordinary, low = (lane.apply([record]).outputs for record in log.records[before:])
+    assert ordinary == []
+    assert [output.topic for _, output in low]
+
+
 def test_an_assessment_at_a_tick_that_raises_is_told_once_and_stops_nobody(monkeypatch):
     log = Log()
     for patient in ("p", "q"):
