@@ -99,7 +99,9 @@ class Measurements:
             known.patient(key, body.patient_id)
         if device is not None and device not in known.devices:
             known.device(device)
-        check_identifier(body.id, "id")
+        identity = body.id
+        if not identity.isprintable() or identity[0] == " " or identity[-1] == " ":  # its length the decoder has checked
+            check_identifier(identity, "id")
         meaning = self._find(body.code_system, body.code, body.unit)
         if body.received_at is not None:
             seconds(body.received_at, "received_at", latest)
