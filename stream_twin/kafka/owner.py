@@ -85,18 +85,25 @@ def _dead_letter(topic: str, partition: int, record: Any, reason: str, detail: s
     return Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded)
 
 
-def _too_large(topic: str, partition: int, records: list[Any], value: bytes) -> Output:
-    """The dead letter of the one among ``records`` that became the input ``value``."""
-    offset = _made_of(value).source[2]
-    record = next(record for record in records if record.offset == offset)
+def _too_large(topic: str, partition: int, records: list[Any], value: bytes) -> list[Output]:
+    """The dead letters of those among ``records`` that became the input ``value``."""
+    offsets = _made_of(value).offsets()
     detail = f"its input would be {len(value)} bytes, more than {INPUTS} takes: send it in parts"
-    return _dead_letter(topic, partition, record, "too_large", detail, "ingest")
+    return [_dead_letter(topic, partition, one, "too_large", detail, "ingest") for one in records if one.offset in offsets]
+
+
+class _Sample(msgspec.Struct, array_like=True):
+    offset: int
 
 
 class _MadeOf(msgspec.Struct):
-    """Of an input, where it came from: topic, partition, offset."""
+    """Of an input, where it came from: topic, partition, offset; or of each of its samples the offset."""
 
-    source: tuple[str, int, int]
+    source: tuple[str, int, int] | None = None
+    samples: list[_Sample] = []
+
+    def offsets(self) -> set[int]:
+        return {self.source[2]} if self.source is not None else {sample.offset for sample in self.samples}
 
 
 _made_of = msgspec.json.Decoder(_MadeOf).decode
@@ -411,9 +418,11 @@ class Owner:
         counts = Counter(ingested.counts)
         for key, value in ingested.inputs:
             if not outbox.fits(INPUTS, key, value):
-                outbox.put_output(_too_large(topic, self.number, records, value), self.number)
-                counts["accepted", topic] -= 1
-                counts["rejected", "too_large"] += 1
+                letters = _too_large(topic, self.number, records, value)
+                for letter in letters:
+                    outbox.put_output(letter, self.number)
+                counts["accepted", topic] -= len(letters)
+                counts["rejected", "too_large"] += len(letters)
                 continue
             if not key:
                 if records[0].offset >= broadcast_to:
