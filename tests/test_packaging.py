@@ -16,7 +16,20 @@ from stream_twin.serve.metrics import BY_NAME, PREFIX
 from stream_twin.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("audit", "backtest", "demo", "doctor", "patients", "replay", "send", "show", "topics", "worker")
+COMMANDS = (
+    "audit",
+    "backtest",
+    "dead-letters",
+    "demo",
+    "doctor",
+    "patients",
+    "plan",
+    "replay",
+    "send",
+    "show",
+    "topics",
+    "worker",
+)
 
 
 def test_the_licence_is_the_one_that_is_named() -> None:

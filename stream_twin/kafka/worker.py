@@ -366,6 +366,8 @@ class Worker:
             self._leave(ExitCode.STOPPED)
 
     async def _answers(self) -> bool:
+        if self.settings.broker.is_embedded:
+            return True  # it knows no such question, and lives as long as whoever embeds it
         group = Group(self.settings.broker, self.settings.group)
         try:
             async with asyncio.timeout(1):
