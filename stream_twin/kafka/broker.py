@@ -37,7 +37,7 @@ class Broker:
         client.list_topics(timeout=TIMEOUT_S)
         return client
 
-    @property
+    @cached_property
     def is_embedded(self) -> bool:
         """Whether this is :mod:`stream_twin.kafka.embedded`, which guarantees nothing and has no configuration to compare."""
         return str(self.admin.list_topics(timeout=TIMEOUT_S).cluster_id).startswith("mockCluster")
