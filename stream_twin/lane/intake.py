@@ -68,7 +68,7 @@ class Intake:
         tracks, latests, devices = patient.tracks, patient.latest, state.devices
         lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._tracks.offer
         for sample in entry.samples:
-            if asks and (reason := self._refusal(patient, sample, sample.at)) is not None:
+            if asks and (reason := self._refusal(patient, sample)) is not None:
                 alone = entry if len(entry.samples) == 1 else replace(entry, arrived_at=sample.arrived_at, samples=[sample])
                 self._hold_or_reject(patient, alone, reason, offset)
                 continue
@@ -88,11 +88,11 @@ class Intake:
             fate = offer(track, xxh3_64_digest(sample.id.encode()), at, value, sample.version, complete_to)
             if fate == "applied":
                 applied += 1
+                name = sample.device
+                if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
+                    self._heard(patient, name, sample.kind, at)
                 if at > latest.at and value == value:  # noqa: PLR0124  # not NaN
-                    latest.take(value, at, sample.device, sample.period_s)
-                    name = sample.device
-                    if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
-                        self._heard(patient, name, sample.kind, at)
+                    latest.take(value, at, name, sample.period_s)
                 else:
                     state.corrected = True
                     self._newest(track, latest)
@@ -111,12 +111,12 @@ class Intake:
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
-        if (reason := self._refusal(patient, series, series.at[-1])) is not None:
+        if (reason := self._refusal(patient, series)) is not None:
             self._hold_or_reject(patient, series, reason, offset)
             return
         fates = Counter[str]()
         urgent = self._follow_series(patient, series, fates)
-        self._heard(patient, series.device, series.kind, series.at[-1])
+        self._heard(patient, series.device, series.kind, max(series.at))
         for fate, count in fates.items():
             self.out.counts["sample", fate] += count
         if fates["applied"]:
@@ -193,12 +193,12 @@ class Intake:
 
     def _newest(self, track: Track, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
+        latest.repeats = 0
         for index in range(len(track.at) - 1, -1, -1):
             if not isnan(track.raw[index]):
                 latest.value, latest.at = track.raw[index], track.at[index]
                 return
-        latest.at = track.settled_at
-        latest.value = nan if latest.previous is None else latest.previous
+        latest.value, latest.at = nan if track.settled_raw is None else track.settled_raw, track.settled_at
 
     def _heard(self, patient: Patient, name: str | None, kind: DeviceKind, at: float) -> None:
         if name is None:
@@ -209,7 +209,7 @@ class Intake:
         elif at > device.last_at:
             device.last_at = at
 
-    def _refusal(self, patient: Patient, sample: Sample | SampleSeries, at: float) -> Reason | None:
+    def _refusal(self, patient: Patient, sample: Sample | SampleSeries) -> Reason | None:
         """Why the sample cannot be used now."""
         state = patient.state
         if not state.watched:
@@ -219,7 +219,8 @@ class Intake:
         worn = patient.assignment(sample.device)
         if not worn:
             return "unknown_device"
-        if any(seconds(a.start) <= at <= (inf if a.end is None else seconds(a.end)) for a in worn):
+        first, last = (min(sample.at), max(sample.at)) if isinstance(sample, SampleSeries) else (sample.at, sample.at)
+        if any(seconds(a.start) <= first and last <= (inf if a.end is None else seconds(a.end)) for a in worn):
             return None
         return "outside_assignment"
 
@@ -278,12 +279,12 @@ class Intake:
         for entry in held:
             sample = decode(entry.value)
             assert isinstance(sample, Samples | SampleSeries)
-            device = (sample.samples[0] if isinstance(sample, Samples) else sample).device
+            about = sample.samples[0] if isinstance(sample, Samples) else sample
             if over and state.profile is None:
                 detail = "no profile of this patient came in time: send one to patient.profiles, then send the record again"
                 self._reject(patient, sample, offset, "unknown_patient", detail)
-            elif over and device is not None and not patient.assignment(device) and state.assignments is not None:
-                detail = f"device {device} is not assigned to this patient: send device.assignments, then the record again"
+            elif over and self._refusal(patient, about) == "unknown_device":
+                detail = f"device {about.device} is not assigned to this patient: send device.assignments, then the record again"
                 self._reject(patient, sample, offset, "unknown_device", detail)
             else:
                 self._again(patient.key, sample, offset, entry.value)

@@ -247,13 +247,16 @@ class Lane:
                 self._intake.time_is_up(patient, self._offset)
             if patient.state.profile is not None:
                 self._agenda.await_(patient, self._offset)
-        self._assess_waiting(at_tick=True)
-        self._settle()
+        self._assess_waiting(at_tick=True, alone=True)
+        self._settle(alone=True)
 
-    def _settle(self) -> None:
-        """Bring every patient to its last record: assess who waits, take what was deferred for that, until nothing is left."""
+    def _settle(self, alone: bool = False) -> None:
+        """Bring every patient to its last record: assess who waits, take what was deferred for that, until nothing is left.
+
+        ``alone``: a tick is the cause, which no dead letter can stand for, so in careful mode each patient is assessed by itself.
+        """
         while self._agenda.waiting or self._deferred:
-            self._assess_waiting()
+            self._assess_waiting(alone=alone)
             deferred, self._deferred = self._deferred, []
             for entry in deferred:
                 if self._careful:
@@ -270,12 +273,12 @@ class Lane:
         except Exception as error:
             self._intake.fail(self._go_back(key, before), entry, offset, f"the update raised {type(error).__name__}: {error}")
 
-    def _assess_waiting(self, at_tick: bool = False) -> None:
+    def _assess_waiting(self, at_tick: bool = False, alone: bool = False) -> None:
         waiting = self._agenda.take_waiting()
         if not waiting:
             return
         self._flush()
-        if self._careful and at_tick:
+        if self._careful and alone:
             fragile, waiting = waiting, []
         else:
             fragile = [due for due in waiting if due[0].state.fragile]
@@ -287,9 +290,11 @@ class Lane:
 
     def _release_carefully(self, patient: Patient) -> Patient:
         before = self._before(patient.key)
+        put_out = len(self._out.outputs)
         try:
             self._intake.time_is_up(patient, self._offset)
         except Exception as error:
+            del self._out.outputs[put_out:]
             patient = self._go_back(patient.key, before)
             self._intake.fail_held(patient, self._offset, f"the update raised {type(error).__name__}: {error}")
         return patient
@@ -327,11 +332,12 @@ class Lane:
     # ------------------------------------------------------------------------------------------------------- state
 
     def _before(self, key: bytes) -> bytes | None:
-        return self.snapshot(key) if key in self.patients else None
+        patient = self.patients.get(key)
+        return None if patient is None else patient.save(self._tracks, patient.covered)
 
     def _go_back(self, key: bytes, before: bytes | None) -> Patient:
         """Put a patient back to what it was."""
-        self._tracks.take_settled()
+        self._tracks.forget_settled(key)
         spoilt = self.patients.pop(key, None)
         if spoilt is not None:
             self._agenda.forget(spoilt)

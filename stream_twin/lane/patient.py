@@ -82,7 +82,6 @@ class Latest:
 
     value: float = nan
     at: float = -inf
-    previous: float | None = None
     device: str | None = None
     period_s: float = 0.0
     repeats: int = 0
@@ -98,7 +97,6 @@ class Latest:
             self.repeats += 1
         else:
             self.repeats = 0
-        self.previous = self.value if self.at > -inf else None
         self.value, self.at, self.device, self.period_s = value, at, device, period_s
 
 

@@ -295,7 +295,7 @@ def look(parameters: Parameters, state: Floats, signal: Ints, slots: Ints, at: F
 @_jit
 def _rounded(value: float) -> float:
     """To :data:`SHOWN_DIGITS` significant digits: enough for people, a third of the bytes."""
-    if value == 0.0 or not math.isfinite(value):
+    if abs(value) < 1e-300 or not math.isfinite(value):
         return value
     places = SHOWN_DIGITS - 1 - math.floor(math.log10(abs(value)))
     if places >= 0:

@@ -48,6 +48,7 @@ class Track:
         "key",
         "lateness_s",
         "raw",
+        "settled_raw",
         "signal",
         "slot",
         "version",
@@ -66,6 +67,8 @@ class Track:
         self.ids = bytearray()
         self.applied = 0
         self.checkpoints: list[Checkpoint] = []
+        self.settled_raw: float | None = None
+        """The newest value that was settled."""
         self.floor = -inf
         """No older sample is joined, whatever the lateness: more than the limit came after it, or the lateness grew since."""
 
@@ -307,6 +310,7 @@ class Tracks:
         known = [z for z in track.z[:gone] if not isnan(z)]
         if known:
             self._settled.append((track, sum(known) / len(known)))
+        track.settled_raw = next((raw for raw in reversed(track.raw[:gone]) if not isnan(raw)), track.settled_raw)
         track.remove(0, gone)
         track.applied -= gone
         del track.checkpoints[:last]
@@ -326,6 +330,7 @@ class Tracks:
         return SavedTrack(
             lateness_s=track.lateness_s,
             floor=track.floor,
+            settled_raw=track.settled_raw,
             state=self.state[track.slot].tobytes(),
             applied=track.applied,
             checkpoints=track.checkpoints,
@@ -340,6 +345,7 @@ class Tracks:
         track = self.new(key, signal, saved.lateness_s)
         self.state[track.slot] = np.frombuffer(saved.state)
         track.floor, track.applied, track.checkpoints = saved.floor, saved.applied, saved.checkpoints
+        track.settled_raw = saved.settled_raw
         track.ids = bytearray(saved.ids)
         track.at.frombytes(saved.at)
         track.raw.frombytes(saved.raw)
@@ -354,6 +360,10 @@ class Tracks:
         taken, self._surprises = self._surprises, []
         return taken
 
+    def forget_settled(self, key: bytes) -> None:
+        """Drop what was settled of one patient since last taken."""
+        self._settled = [entry for entry in self._settled if entry[0].key != key]
+
     def take_settled(self) -> list[tuple[Track, float]]:
         """Tracks of which samples were settled since last taken, with the mean standardised innovation of those."""
         taken, self._settled = self._settled, []
@@ -366,6 +376,7 @@ class SavedTrack(Struct, kw_only=True):
 
     lateness_s: float
     floor: float
+    settled_raw: float | None
     state: bytes
     applied: int
     checkpoints: list[Checkpoint]

@@ -345,6 +345,107 @@ def test_what_was_held_and_raises_when_it_is_let_in_becomes_a_dead_letter(monkey
     assert {fate: lane.fates()[fate] for fate in ("held", "failed")} == {"held": 0, "failed": 1}
 
 
+@pytest.mark.parametrize("step", [1, 2, 6])
+def test_a_patient_whose_assessment_keeps_raising_loses_no_input(monkeypatch, step):
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    for k in range(8):
+        log.sample("p", "heart_rate", T0 + k, 70 + k)
+        log.tick(T0 + k + 1)
+    original = Assessor._estimate
+
+    def fragile(self, patient, belief, rows, arrived_at):
+        if belief.clock > T0 + 4:
+            raise ArithmeticError("injected")
+        return original(self, patient, belief, rows, arrived_at)
+
+    monkeypatch.setattr(Assessor, "_estimate", fragile)
+    with pytest.raises(UpdateFailed) as failed:
+        applied(log.records)
+    lane = Lane(0, CATALOGUE)
+    for record in log.records:
+        lane.apply([record], careful=record.offset == failed.value.offset)
+    known = len(log.records)
+    for k in range(5):
+        log.sample("p", "heart_rate", T0 + 20 + k, 80 + k)
+    log.tick(T0 + 30)
+    for start in range(known, len(log.records), step):
+        lane.apply(log.records[start : start + step])
+    assert lane.fates() == {"applied": len(log.records)}
+    assert lane.patients[b"p"].latest["heart_rate"].value == 84
+
+
+def test_with_care_an_assessment_of_what_a_tick_let_in_stops_nobody(monkeypatch):
+    log = Log()
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(unknown_patients="watch")))
+    log.tick(T0)
+    for k, value in enumerate([70, 250, 71]):
+        log.sample("p", "heart_rate", T0 + k, value)
+    log.tick(T0 + 100)
+    original = Assessor._look
+
+    def fragile(self, patients, own, at):
+        if any(p.latest["heart_rate"].value == 250 for p in patients if p.latest):
+            raise ArithmeticError("injected")
+        return original(self, patients, own, at)
+
+    monkeypatch.setattr(Assessor, "_look", fragile)
+    lane, outputs = applied(log.records, careful=True)
+    assert dead_letters(outputs) == ["failed"]
+    assert lane.fates()["held"] == 0
+    assert lane.fates().total() == len(log.records)
+
+
+def test_what_was_rejected_before_the_release_raised_is_one_dead_letter_only(monkeypatch):
+    log = Log()
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(unknown_patients="watch")))
+    log.tick(T0)
+    worn = events.AssignedDevice(device_id="A", kind="streaming", start=T0 - 1e5)
+    log.send("device.assignments", events.DeviceAssignments(patient_id="p", devices=[worn]))
+    log.sample("p", "heart_rate", T0 + 1, 70, device_id="B")
+    log.sample("p", "heart_rate", T0 + 2, 66.6, device_id="A")
+    log.tick(T0 + 100)
+    original = Tracks.offer
+
+    def fragile(self, track, identity, at, raw, version, complete_to):
+        if raw == 66.6:
+            raise ArithmeticError("injected")
+        return original(self, track, identity, at, raw, version, complete_to)
+
+    monkeypatch.setattr(Tracks, "offer", fragile)
+    lane, outputs = applied(log.records, careful=True)
+    letters = [dict(output.headers)["offset"] for _, output in outputs if output.topic == "dead.letters"]
+    assert len(letters) == len(set(letters)) == lane.fates()["failed"] + lane.fates()["rejected"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_after_the_last_remembered_values_are_retracted_the_settled_one_is_the_newest(batch):
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    for k in range(16):
+        log.sample("p", "heart_rate", T0 - 1000 + k, 60 + k)
+    log.sample("p", "heart_rate", T0 - 50, 90, number="a")
+    log.sample("p", "heart_rate", T0 - 40, 91, number="b")
+    log.sample("p", "heart_rate", T0 - 40, None, number="b", version=2, status="entered-in-error")
+    log.sample("p", "heart_rate", T0 - 50, None, number="a", version=2, status="entered-in-error")
+    log.tick(T0 + 6)
+    lane, _ = applied(log.records, batch)
+    latest = lane.patients[b"p"].latest["heart_rate"]
+    assert (latest.value, latest.at) == (75, T0 - 985)
+
+
+def test_a_device_is_heard_also_by_samples_older_than_those_of_another():
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    log.sample("p", "heart_rate", T0 + 1, 70, device_id="A")
+    log.sample("p", "heart_rate", T0 - 1, 70, device_id="B")
+    lane, _ = applied(log.records)
+    assert {name: device.last_at for name, device in lane.patients[b"p"].state.devices.items()} == {"A": T0 + 1, "B": T0 - 1}
+
+
 def test_a_command_answers_an_alert_and_an_unknown_one_is_a_dead_letter():
     log = Log()
     log.profile("p")
