@@ -7,6 +7,7 @@ both as they are between two slices and writes them in one transaction, while pu
 
 import asyncio
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +39,8 @@ LOG_AHEAD = 20_000
 """Ingest waits above so many records written and not applied yet: what is behind stays in the sources, where lag shows it."""
 SLICE_BYTES = 512 << 10
 """Snapshots of a checkpoint in one transaction."""
+SLICE_TWINS = 16
+"""At least; otherwise a checkpoint takes half the time until the next one, so that no transaction grows much by it."""
 LAST_SLICE_BYTES = 4 << 20
 GROUP_OFFSETS_EVERY_S = 0.95
 _encode = msgspec.json.Encoder().encode
@@ -277,6 +280,7 @@ class Owner:
         self._outbox, self._broadcasts = Outbox(), list[bytes]()
         self._alerted: dict[bytes, None] = {}
         self._slices: deque[bytes] | None = None
+        self._slice_twins = SLICE_TWINS
         self._checkpoint = b""
         self._checkpointed = self._lane.position
         self._checkpoint_at = started + settings.checkpoint_every_s
@@ -548,10 +552,13 @@ class Owner:
             self._slices = deque(dict.fromkeys([*(self._slices or ()), *lane.changed()]))
             self._checkpoint, self._checkpointed = lane.checkpoint(), lane.position
             self._checkpoint_at = elapsed() + self._settings.checkpoint_every_s
+            share = 2 * self._host.commit_every_s() / self._settings.checkpoint_every_s
+            self._slice_twins = max(SLICE_TWINS, math.ceil(len(self._slices) * share))
         if self._slices is None:
             return
-        budget = LAST_SLICE_BYTES if final else SLICE_BYTES
-        while self._slices and budget > 0:
+        budget, twins = (LAST_SLICE_BYTES, len(self._slices)) if final else (SLICE_BYTES, self._slice_twins)
+        while self._slices and budget > 0 and twins > 0:
+            twins -= 1
             key = self._slices.popleft()
             snapshot = lane.snapshot(key)
             outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, snapshot)
