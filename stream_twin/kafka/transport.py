@@ -40,7 +40,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is u
 fetcher.PartitionRecords = _Records
 
 IDLE_WAIT_MS, IDLE_BYTES = 250, 1
-BUSY_WAIT_MS, BUSY_BYTES = 30, 1 << 20
+BUSY_WAIT_MS, BUSY_BYTES = 20, 1 << 20
 BUSY_FETCHES_PER_S = 25.0
 """Above this many fetches with data a second, the broker gathers before it answers: each answer costs about a millisecond."""
 
