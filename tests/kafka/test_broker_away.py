@@ -1,9 +1,11 @@
 """A broker that goes and comes back: the same processes carry on."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream_twin.kafka.failures import ExitCode, is_away
@@ -74,6 +76,22 @@ def test_an_error_that_wraps_a_lost_connection_is_one() -> None:
     assert is_away(wrapped)
     wrapped.__cause__ = ValueError("ours")
     assert not is_away(wrapped)
+
+
+def test_a_write_to_a_closed_connection_is_a_lost_one_in_the_words_of_uvloop() -> None:
+    async def write_to_a_closed_connection() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+        writer.write(b"late")
+
+    with pytest.raises(RuntimeError) as failed:
+        uvloop.run(write_to_a_closed_connection())
+    wrapped = KafkaError("Unexpected error during batch delivery")
+    wrapped.__cause__ = failed.value
+    assert is_away(wrapped)
+    assert not is_away(RuntimeError("another"))
 
 
 def test_a_worker_started_before_its_broker_waits(tmp_path: Path) -> None:
