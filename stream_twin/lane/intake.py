@@ -193,12 +193,13 @@ class Intake:
 
     def _newest(self, track: Track, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
-        latest.repeats = 0
+        value, at = nan if track.settled_raw is None else track.settled_raw, track.settled_at
         for index in range(len(track.at) - 1, -1, -1):
             if not isnan(track.raw[index]):
-                latest.value, latest.at = track.raw[index], track.at[index]
-                return
-        latest.value, latest.at = nan if track.settled_raw is None else track.settled_raw, track.settled_at
+                value, at = track.raw[index], track.at[index]
+                break
+        if at != latest.at or value != latest.value:
+            latest.value, latest.at, latest.repeats = value, at, 0
 
     def _heard(self, patient: Patient, name: str | None, kind: DeviceKind, at: float) -> None:
         if name is None:
