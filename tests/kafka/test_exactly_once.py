@@ -188,7 +188,7 @@ def test_a_send_that_the_broker_refuses_takes_the_whole_transaction_with_it(rig:
                 sent.append(await transactions._producer.send_batch(batch, topic, partition=partition))
             await send(topic, partition, rows, sent)
 
-        transactions._send = refused  # type: ignore[method-assign]
+        transactions._send = refused  # type: ignore[method-assign]  # a broker that refuses
         try:
             await transactions.write(outbox)
         finally:

@@ -322,6 +322,18 @@ def test_an_assessment_at_a_tick_that_raises_is_told_once_and_stops_nobody(monke
     assert lane.belief("q").signals["heart_rate"].last_at == T0 + 299
 
 
+def refuse_to_take(value, monkeypatch):
+    """Have the update raise for samples of this value."""
+    original = Tracks.offer
+
+    def fragile(self, track, identity, at, raw, version, complete_to):
+        if raw == value:
+            raise ArithmeticError("injected")
+        return original(self, track, identity, at, raw, version, complete_to)
+
+    monkeypatch.setattr(Tracks, "offer", fragile)
+
+
 def test_what_was_held_and_raises_when_it_is_let_in_becomes_a_dead_letter(monkeypatch):
     log = Log()
     log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(unknown_patients="watch")))
@@ -329,14 +341,7 @@ def test_what_was_held_and_raises_when_it_is_let_in_becomes_a_dead_letter(monkey
     for k, value in enumerate([70, 66.6, 71]):
         log.sample("p", "heart_rate", T0 + k, value)
     log.tick(T0 + 100)
-    original = Tracks.offer
-
-    def fragile(self, track, identity, at, raw, version, complete_to):
-        if raw == 66.6:
-            raise ArithmeticError("injected")
-        return original(self, track, identity, at, raw, version, complete_to)
-
-    monkeypatch.setattr(Tracks, "offer", fragile)
+    refuse_to_take(66.6, monkeypatch)
     with pytest.raises(UpdateFailed):
         applied(log.records)
     lane, outputs = applied(log.records, careful=True)
@@ -406,14 +411,7 @@ def test_what_was_rejected_before_the_release_raised_is_one_dead_letter_only(mon
     log.sample("p", "heart_rate", T0 + 1, 70, device_id="B")
     log.sample("p", "heart_rate", T0 + 2, 66.6, device_id="A")
     log.tick(T0 + 100)
-    original = Tracks.offer
-
-    def fragile(self, track, identity, at, raw, version, complete_to):
-        if raw == 66.6:
-            raise ArithmeticError("injected")
-        return original(self, track, identity, at, raw, version, complete_to)
-
-    monkeypatch.setattr(Tracks, "offer", fragile)
+    refuse_to_take(66.6, monkeypatch)
     lane, outputs = applied(log.records, careful=True)
     letters = [dict(output.headers)["offset"] for _, output in outputs if output.topic == "dead.letters"]
     assert len(letters) == len(set(letters)) == lane.fates()["failed"] + lane.fates()["rejected"]

@@ -25,7 +25,7 @@ def pulse(number: int) -> bytes:
     return json.dumps({**body, "measured_at": wall() - 5 + number}).encode()
 
 
-class Partition(fetcher.PartitionRecords):  # type: ignore[misc]
+class Partition(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record
 
