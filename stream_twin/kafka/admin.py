@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from stream_twin import topics
+from stream_twin.clock import elapsed
 from stream_twin.kafka import state
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 from stream_twin.kafka.failures import ExitCode, Fatal, is_away
@@ -18,6 +19,9 @@ from stream_twin.kafka.stages import WorkerSettings
 
 COMPARED = ("cleanup.policy", "retention.ms", "max.message.bytes", "segment.bytes", "segment.ms")
 """What :func:`check` insists on, besides whatever else the catalogue gives."""
+USABLE_WITHIN_S = 30.0
+_NOT_YET = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
+"""The last two are librdkafka's own: the metadata that it has seen does not name the partition."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,19 @@ def create(broker: Broker, prefix: str, lanes: int, replication: int = 1) -> lis
 
 
 def wait_until_usable(broker: Broker, parts: list[Part]) -> None:
-    """A broker names leaders of new partitions a little before they lead."""
-    for _ in range(100):
+    """A broker names leaders of new partitions a little before they lead, and not every broker of a cluster knows them at once.
+
+    Raises:
+        KafkaException: they still did not lead after :data:`USABLE_WITHIN_S`, or something else is wrong.
+    """
+    until = elapsed() + USABLE_WITHIN_S
+    while True:
         try:
             broker.admin.list_topics(timeout=TIMEOUT_S)
             broker.end_offsets(parts)
             return
         except KafkaException as error:
-            if not is_away(error) and error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if not (is_away(error) or error.args[0].code() in _NOT_YET) or elapsed() > until:
                 raise
             time.sleep(0.1)
 

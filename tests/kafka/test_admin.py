@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiokafka import TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Part
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
 
 from stream_twin.kafka import admin, reader, state
 from stream_twin.kafka.failures import ExitCode, Fatal
@@ -136,3 +138,19 @@ def test_a_newer_version_s_state_is_not_read(rig: MakeRig) -> None:
     asyncio.run(write())
     with pytest.raises(Fatal, match="schema 99"):
         state.read(r.broker, r.prefix, 0)
+
+
+def test_partitions_that_nobody_knows_yet_are_waited_for(rig: MakeRig) -> None:
+    r = rig(2)
+    name = f"{r.prefix}alerts"
+    wanted = [(name, number) for number in range(3)]
+    with pytest.raises(KafkaException):
+        r.broker.end_offsets(wanted)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(admin.wait_until_usable, r.broker, wanted)
+        time.sleep(0.5)
+        assert not waiting.done()
+        [grown] = r.broker.admin.create_partitions([NewPartitions(name, 3)]).values()
+        grown.result()
+        waiting.result(timeout=30)
+    assert set(r.broker.end_offsets(wanted)) == set(wanted)
