@@ -1,29 +1,26 @@
 """How fast one lane is: observations/s through ingest and through the lane with everything on, without Kafka.
 
-python -m benchmarks.lane [PATIENTS] [SECONDS OF THE STREAM]
+The same events as :mod:`benchmarks.throughput`; a tick after every 100,000 of them, as if that took a second.
+
+python -m benchmarks.lane [PATIENTS] [OBSERVATIONS]
 """
 
 import gc
 import sys
 import time
+from collections import Counter
 from typing import NamedTuple
 
 import msgspec
 
+from benchmarks import load
 from stream_twin import events, signals
 from stream_twin.ingest import Ingest
 from stream_twin.lane import Lane
 
-CODES = [
-    ("8867-4", "/min", 75),
-    ("59408-5", "%", 96),
-    ("9279-1", "/min", 16),
-    ("8310-5", "Cel", 36.8),
-    ("8480-6", "mm[Hg]", 125),
-    ("8462-4", "mm[Hg]", 78),
-]
-T0 = 1_760_000_000.0
-BATCH = 4000
+NOW = 1_760_000_000.0
+BATCH = 2000
+PER_TICK = 100_000
 
 
 class Record(NamedTuple):
@@ -33,65 +30,41 @@ class Record(NamedTuple):
     timestamp: int
 
 
-def stream(patients: int, seconds: int) -> list[Record]:
-    encode, records = msgspec.json.encode, []
-    for second in range(seconds):
-        for number in range(patients):
-            key = f"patient-{number}"
-            for code, unit, mean in CODES:
-                value = round(mean + (hash((second, number, code)) % 100) / 50 - 1, 1)
-                message = events.Observation(
-                    id=f"{key}-{code}-{second}",
-                    patient_id=key,
-                    code=code,
-                    unit=unit,
-                    measured_at=T0 + second + number / patients,
-                    value=value,
-                    device_id=f"w-{number}",
-                )
-                records.append(Record(len(records), key.encode(), encode(message), round((T0 + second) * 1000)))
-    return records
+def records(pairs: list[load.Record]) -> list[Record]:
+    return [Record(offset, key, value, round(NOW * 1000)) for offset, (key, value) in enumerate(pairs)]
 
 
 def main() -> None:
-    patients, seconds = (int(a) for a in (sys.argv[1:] + ["1000", "20"][len(sys.argv) - 1 :]))
+    patients, count = (int(a) for a in (sys.argv[1:] + ["10000", "400000"][len(sys.argv) - 1 :]))
     catalogue = signals.load()
-    sources = stream(patients, seconds)
+    people = records(list(load.people(map(load.patient, range(patients)), NOW)))
+    sources = records(list(load.observations(patients, count, NOW, seed=1)))
+    gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)  # as a worker has it
-    ingest, lane, log = Ingest(catalogue), Lane(0, catalogue), []
-    profiles = [
-        Record(
-            k,
-            f"patient-{k}".encode(),
-            msgspec.json.encode(events.Profile(patient_id=f"patient-{k}", valid_from=T0)),
-            round(T0 * 1000),
-        )
-        for k in range(patients)
-    ]
-    log += ingest.run("patient.profiles", 0, profiles, T0).inputs
-    started = time.process_time()
-    for k in range(0, len(sources), BATCH):
-        log += ingest.run("wearable.observations", 0, sources[k : k + BATCH], T0 + seconds).inputs
-    ingested = time.process_time() - started
-    entries, per_second = [], patients * len(CODES)
-    for k, (key, value) in enumerate(log):
-        entries.append(Record(len(entries), key, value, 0))
-        if k >= patients and (k - patients) % per_second == 0:
-            clock = T0 + (k - patients) // per_second
-            entries.append(Record(len(entries), b"", msgspec.json.encode(events.Tick(clock=clock, complete_to=clock)), 0))
-    started, counts = time.process_time(), {}
+    ingest, lane = Ingest(catalogue), Lane(0, catalogue)
+    log = ingest.run("patient.profiles", 0, people, NOW).inputs
+    began, ingested = time.process_time(), 0.0
+    for k in range(0, count, BATCH):
+        if k % PER_TICK == 0:
+            clock = NOW + k / PER_TICK
+            log.append((b"", msgspec.json.encode(events.Tick(clock=clock, complete_to=clock))))
+        log += ingest.run("wearable.observations", 0, sources[k : k + BATCH], NOW).inputs
+    ingested = time.process_time() - began
+    entries = [Record(offset, key, value, 0) for offset, (key, value) in enumerate(log)]
+    put_out: Counter[str] = Counter()
+    began = time.process_time()
     for k in range(0, len(entries), BATCH):
-        for _, output in lane.apply(entries[k : k + BATCH]).outputs:
-            counts[output.topic] = counts.get(output.topic, 0) + 1
-    took = time.process_time() - started
-    started = time.process_time()
+        put_out.update(output.topic for _, output in lane.apply(entries[k : k + BATCH]).outputs)
+    took = time.process_time() - began
     looked_at = list(lane.patients)[:200]
+    began = time.process_time()
     size = sum(len(lane.snapshot(key)) for key in looked_at) / len(looked_at)
-    each_us = (time.process_time() - started) / len(looked_at) * 1e6
-    n = len(sources)
-    print(f"{n} observations of {patients} patients: ingest {n / ingested:,.0f}/s, lane {n / took:,.0f}/s,")
-    print(f"both {n / (ingested + took):,.0f}/s; {counts}; a snapshot {size:,.0f} bytes in {each_us:.0f} us")
+    each_us = (time.process_time() - began) / len(looked_at) * 1e6
+    print(
+        f"{count} observations of {patients} patients: ingest {ingested / count * 1e6:.2f} us, lane {took / count * 1e6:.2f} us,"
+    )
+    print(f"both {count / (ingested + took):,.0f}/s; {dict(put_out)}; a snapshot {size:,.0f} bytes in {each_us:.0f} us")
 
 
 if __name__ == "__main__":
