@@ -44,8 +44,9 @@ class Agenda:
 
     def schedule(self, patient: Patient) -> None:
         """Enter the times that the patient's state names."""
-        if patient.state.wake_at < inf:
-            heapq.heappush(self._timers, (patient.state.wake_at, patient.key))
+        if patient.state.wake_at < patient.timer_at:  # else an earlier entry leads on to it
+            patient.timer_at = patient.state.wake_at
+            heapq.heappush(self._timers, (patient.timer_at, patient.key))
         self._set_alarm(patient)
 
     def _set_alarm(self, patient: Patient) -> None:
@@ -62,8 +63,14 @@ class Agenda:
             while heap and heap[0][0] <= now:
                 at, key = heapq.heappop(heap)
                 patient = patients.get(key)
-                if patient is not None and at == (patient.state.wake_at if heap is self._timers else patient.alarm_at):
-                    (covered if offset <= patient.covered else due)[key] = patient
+                if patient is None or at != (patient.timer_at if heap is self._timers else patient.alarm_at):
+                    continue
+                if heap is self._timers:
+                    patient.timer_at = inf
+                    if patient.state.wake_at > at:  # what it was entered for has been looked at meanwhile
+                        self.schedule(patient)
+                        continue
+                (covered if offset <= patient.covered else due)[key] = patient
         for patient in covered.values():
             patient.alarm_at = None
             self.schedule(patient)

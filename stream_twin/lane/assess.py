@@ -57,6 +57,7 @@ class Assessor:
                 out.alerted.add(patient.key)
             if changes or own.clock - state.estimated_at >= own.settings.estimate_every_s:
                 state.estimated_at = own.clock
+                state.wake_at = inf  # or the tick after would look again, at all who were looked at together
                 estimate = _encode(self._estimate(patient, belief, rows, arrived_at))
                 out.put(offset, Output("twin.estimates", patient.key, estimate))
             self._set_fences(patient, belief, rows)

@@ -118,7 +118,7 @@ class Snapshot(Struct, kw_only=True):
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
-    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "held_bytes", "id", "key", "latest", "state", "tracks")
+    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "held_bytes", "id", "key", "latest", "state", "timer_at", "tracks")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -132,6 +132,8 @@ class Patient:
         self.held_bytes = 0
         self.alarm_at: float | None = None
         """The ``clock_at`` of the book that the agenda knows of."""
+        self.timer_at = inf
+        """The agenda's entry of this patient; ``wake_at`` of the state may have become later than that."""
 
     def assignment(self, device: str) -> list[AssignedDevice]:
         assignments = self.state.assignments

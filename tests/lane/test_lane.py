@@ -219,6 +219,30 @@ def test_silence_goes_by_what_is_complete_and_not_by_the_clock():
     assert [change.state for change in alerts(outputs) if change.rule == "silence"] == ["raised"]
 
 
+def test_a_tick_looks_at_nobody_whose_estimate_just_came(monkeypatch):
+    """Ten patients with a sample every two seconds, and a clock that runs ahead of what is complete."""
+    looked = Counter()
+    original = Assessor.assess
+
+    def counted(self, due, own, out, *, at_tick):
+        looked[at_tick] += len(due)
+        original(self, due, own, out, at_tick=at_tick)
+
+    monkeypatch.setattr(Assessor, "assess", counted)
+    log = Log()
+    for k in range(10):
+        log.profile(f"p{k}")
+    for second in range(600):
+        for k in range(second % 2, 10, 2):
+            log.sample(f"p{k}", "heart_rate", T0 + second + k / 100, 72)
+        log.tick(T0 + second + 1, complete_to=T0 + second - 2)
+    lane, outputs = applied(log.records)
+    estimates = sum(output.topic == "twin.estimates" for _, output in outputs)
+    assert estimates > 600
+    assert looked.total() <= estimates + 20
+    assert len(lane._agenda._timers) <= 2 * 10  # one entry of each patient, not one for each look
+
+
 def test_estimates_come_at_most_every_few_seconds():
     log = Log()
     log.profile("p")
