@@ -109,7 +109,7 @@ class _TimedLane:
 
     def __init__(self, lane: Lane, metrics: WorkerMetrics) -> None:
         self._lane, self._metrics = lane, metrics
-        self.configuration, self.snapshot = lane.configuration, lane.snapshot
+        self.configuration, self.forgetting, self.snapshot = lane.configuration, lane.forgetting, lane.snapshot
         self.changed, self.checkpoint = lane.changed, lane.checkpoint
 
     @property

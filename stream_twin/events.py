@@ -373,6 +373,19 @@ class Tick(Input, tag="tick", frozen=True, kw_only=True):
     complete_to: float
 
 
+class Forgotten(Input, tag="forgotten", frozen=True, kw_only=True):
+    """Patients whose samples were refused and of whom nothing else is known. Written by the lane's owner.
+
+    What became of their inputs before ``position`` counts with the lane from here on; who sent nothing since is forgotten. The
+    counts are in the log, not looked up, so a lane that is restored without such a patient counts the same.
+    """
+
+    position: int
+    """The lane's, when it was asked: offset of the record it wanted next."""
+    patients: dict[str, dict[str, int]]
+    """Inputs of each by what became of them."""
+
+
 class LaneBase(Input, tag="lane_base", frozen=True, kw_only=True):
     """First in the log of a later generation (``topics grow``): what a lane starts from that is not one patient's."""
 
@@ -403,6 +416,7 @@ AnyInput = (
     | ModelPublished
     | Configured
     | Tick
+    | Forgotten
     | LaneBase
     | PatientBase
 )

@@ -132,6 +132,7 @@ SOURCES: dict[str, tuple[Struct, ...]] = {
 OTHERS: tuple[Struct, ...] = (
     events.Configured(settings=msgspec.Raw(b'{"estimate_every_s":5.0}')),
     events.Tick(clock=AT, complete_to=AT - 0.4),
+    events.Forgotten(position=88_214, patients={"nobody": {"rejected": 12}}),
     events.LaneBase(
         lanes_before=16,
         checkpoint=msgspec.msgpack.encode({"schema": 1, "clock": AT, "complete_to": AT - 0.4}),

@@ -93,6 +93,7 @@ INPUTS = (
     events.ModelPublished,
     events.Configured,
     events.Tick,
+    events.Forgotten,
     events.LaneBase,
     events.PatientBase,
 )

@@ -18,7 +18,7 @@ from stream_twin.topics import BY_NAME, SOURCES
 class Record(NamedTuple):
     offset: int
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: int = 0
 
@@ -53,7 +53,7 @@ class MemoryService:
         topic: str,
         partition: int,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: tuple[tuple[str, bytes], ...] = (),
         *,
         timestamp: int = 0,
@@ -77,6 +77,8 @@ class MemoryService:
                     self.put(output, lane)
         for lane in self.lanes:
             self.write("twin.inputs", lane.number, b"", msgspec.json.encode(Tick(clock=now, complete_to=now)))
+            if (forgetting := lane.forgetting()) is not None:
+                self.write("twin.inputs", lane.number, b"", forgetting)
             applied = lane.apply(self.topics["twin.inputs", lane.number][lane.position :])
             for _, output in applied.outputs:
                 self.put(output, lane.number)

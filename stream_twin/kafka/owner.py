@@ -35,6 +35,8 @@ SOURCES = tuple(topic.name for topic in reversed(topics.SOURCES))
 """In the order of taking turns: commands and profiles go before the bulk of observations."""
 OUTBOX_BYTES = 8 << 20
 """Pump waits for a commit above this."""
+ALONE_BYTES = 128 << 10
+"""Urgent alerts do not wait for more than this to be written with them, but go in a transaction of their own."""
 LOG_AHEAD = 20_000
 """Ingest waits above so many records written and not applied yet: what is behind stays in the sources, where lag shows it."""
 SLICE_BYTES = 512 << 10
@@ -277,8 +279,9 @@ class Owner:
             lambda topic: reading.resume(self._tp(topic)),
         )
         self._fences = Fences(self._intake, SOURCES)
-        self._outbox, self._broadcasts = Outbox(), list[bytes]()
+        self._outbox, self._results, self._broadcasts = Outbox(), Outbox(), list[bytes]()
         self._alerted: dict[bytes, None] = {}
+        self._urgent = False
         self._slices: deque[bytes] | None = None
         self._slice_twins = SLICE_TWINS
         self._checkpoint = b""
@@ -288,7 +291,7 @@ class Owner:
         self._committed: dict[str, int] = {}
         self._group_offsets: dict[str, int] = {}
         self._group_offsets_at = self._committed_at = 0.0
-        self._wake, self._due, self._urgent, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._wake, self._due, self._at_once, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wake.set()
         if settings.clock == "wall":  # before anything else: without a tick a new lane does not know the time
             self._tick()
@@ -349,15 +352,19 @@ class Owner:
             moved = self._apply_slice()
             if self.behind() < LOG_AHEAD:
                 moved |= self._ingest_slice() if self._settings.clock == "wall" else self._ingest_behind_ticks()
-            if self._outbox or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
+            if self._outbox or self._results or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
                 self._due.set()
-            if self._outbox.bytes > OUTBOX_BYTES:
+            if self._unwritten() > OUTBOX_BYTES:
+                self._at_once.set()
                 self._drained.clear()
                 await self._drained.wait()
             elif moved:
                 await asyncio.sleep(0)
             else:
                 await self._wake.wait()
+
+    def _unwritten(self) -> int:
+        return self._outbox.bytes + self._results.bytes
 
     def _configure(self) -> None:
         if self._configure_at is not None and self._intake.position(INPUTS) >= self._configure_at:
@@ -374,10 +381,11 @@ class Owner:
         applied = self._lane.apply(records, careful=careful)
         for offset, output in applied.outputs:
             if offset >= self._emitted:
-                self._outbox.put_output(output, self.number)
+                self._results.put_output(output, self.number)
         self._alerted.update(dict.fromkeys(applied.alerted))
         if applied.urgent:
-            self._urgent.set()
+            self._urgent = True
+            self._at_once.set()
         self._host.observer.applied(len(records), applied, oldest_s)
         return True
 
@@ -450,6 +458,8 @@ class Owner:
             if self._running.is_set():
                 if self._settings.clock == "wall":
                     self._tick()
+                if self.is_restored and (value := self._lane.forgetting()) is not None:
+                    self._outbox.put(INPUTS, self.number, b"", value)
                 self._due.set()
                 await self._read_again()
             await asyncio.sleep(1)
@@ -473,39 +483,76 @@ class Owner:
         while True:
             await self._running.wait()
             await self._due.wait()
-            if (delay := self._committed_at + self._host.commit_every_s() - elapsed()) > 0:
+            if (delay := self._committed_at + self._commit_every_s() - elapsed()) > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):
-                        await self._urgent.wait()
+                        await self._at_once.wait()
             if self._running.is_set():
                 await self.commit()
 
+    def _commit_every_s(self) -> float:
+        """The cycle stretches by what waits: a transaction costs about the same whatever is in it, so that fewer and larger ones
+        do more in the same time, and are no later for what comes after thousands of records. Who keeps up has next to nothing
+        waiting, and the shortest cycle.
+        """
+        slices = self._intake.waiting() / self._settings.slice_records
+        return min(self._host.commit_every_s() * (1 + slices), self._settings.commit_at_most_every_s)
+
     async def commit(self, final: bool = False) -> None:
-        """One transaction of all that pump did so far. Raises what the producer raises; the lane is not open any more then."""
+        """One transaction of all that pump did so far, or of what is urgent where that is much.
+
+        Raises what the producer raises; the lane is not open any more then.
+        """
         async with self._lock:
             if not self.is_open:
                 return
-            self._committed_at = started = elapsed()
+            started = elapsed()
             try:
-                if (cut := self._cut(final)) is None:
+                outbox = self._cut_urgent() if self._urgent and not final else None
+                if outbox:
+                    await self._producer.write(outbox)
+                else:
+                    self._committed_at = started
+                    if (cut := self._cut(final)) is None:
+                        self.settled_at = elapsed()
+                        return
+                    outbox, broadcast, offsets = cut
+                    if broadcast:
+                        await self._broadcaster.write(broadcast)  # before the positions pass it
+                    await self._producer.write(outbox, offsets, self._settings.group)
                     self.settled_at = elapsed()
-                    return
-                outbox, broadcast, offsets = cut
-                if broadcast:
-                    await self._broadcaster.write(broadcast)  # before the positions pass it
-                await self._producer.write(outbox, offsets, self._settings.group)
             except BaseException:
                 self.is_open = False
                 raise
             self.committed += 1
-            self.settled_at = elapsed()
             self._host.observer.transaction(elapsed() - started, outbox.counts())
+
+    def _cut_urgent(self) -> Outbox | None:
+        """All that the lane put out of patients whose alerts changed, and their snapshots; None where the rest is no burden.
+
+        Whoever opens the lane before the rest is written puts out the rest alone: these patients pass over what their snapshots
+        cover.
+        """
+        if not ALONE_BYTES < self._unwritten() <= OUTBOX_BYTES:
+            return None
+        self._urgent = False
+        self._at_once.clear()
+        found = {key: self._lane.snapshot(key) for key in self._alerted}
+        snapshots = {key: snapshot for key, snapshot in found.items() if snapshot is not None}
+        outbox = self._results.take(snapshots)
+        for key, snapshot in snapshots.items():
+            outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, snapshot)
+            del self._alerted[key]
+        return outbox
 
     def _cut(self, final: bool) -> tuple[Outbox, Outbox, dict[TopicPartition, int]] | None:
         """All that there is to write, as of now; without an await, so that it belongs together."""
         self._due.clear()
-        self._urgent.clear()
-        outbox, self._outbox = self._outbox, Outbox()
+        self._at_once.clear()
+        self._urgent = False
+        outbox, results = self._outbox, self._results
+        self._outbox, self._results = Outbox(), Outbox()
+        outbox.join(results)
         self._drained.set()
         for key in self._alerted:
             outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, self._lane.snapshot(key))
@@ -562,7 +609,7 @@ class Owner:
             key = self._slices.popleft()
             snapshot = lane.snapshot(key)
             outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, snapshot)
-            budget -= len(snapshot)
+            budget -= len(snapshot or b"")
         if self._slices:
             self._due.set()
         else:

@@ -58,7 +58,9 @@ class Lane(Protocol):
 
     def configuration(self, settings: Any) -> bytes | None: ...
 
-    def snapshot(self, key: bytes) -> bytes: ...
+    def forgetting(self) -> bytes | None: ...
+
+    def snapshot(self, key: bytes) -> bytes | None: ...
 
     def changed(self) -> list[bytes]: ...
 
@@ -152,8 +154,8 @@ class WorkerSettings:
     clock: Literal["wall", "stream"] = "wall"
     commit_every_s: float = 0.02
     """Shortest time between two transactions of a lane."""
-    commit_at_most_every_s: float = 0.1
-    """Longest, to which the cycle stretches as the lanes grow."""
+    commit_at_most_every_s: float = 0.25
+    """Longest, to which the cycle stretches as the lanes grow and while a lane is behind."""
     transactions_per_s: float = 160.0
     """Of a worker, all its lanes together."""
     checkpoint_every_s: float = 30.0

@@ -11,9 +11,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Applied:
-    """``outputs``: (offset of the record that caused it, output). ``alerted``: keys of patients of whom an alert changed; their
-    snapshots belong into the same transaction. ``urgent``: commit at once. ``counts``: for metrics, (what, which) -> how many;
-    ``surprises``: index of the signal in the catalogue and standardised innovation, of all samples filtered.
+    """``outputs``: (offset of the record that caused it, output). ``alerted``: keys of patients of whom an alert changed, or who
+    are forgotten; their snapshots, or that there is none any more, belong into the same transaction. ``urgent``: commit at
+    once. ``counts``: for metrics, (what, which) -> how many; ``surprises``: index of the signal in the catalogue and
+    standardised innovation, of all samples filtered.
     """
 
     __slots__ = ("alerted", "counts", "outputs", "surprises", "urgent")

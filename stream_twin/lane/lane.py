@@ -31,6 +31,8 @@ from stream_twin.twin.tracks import Tracks
 
 SCHEMA = 1
 RETRY_S = 60.0
+FORGOTTEN_TOGETHER = 2000
+"""Patients in one record: about 100 KB."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -66,6 +68,8 @@ class Checkpoint(Struct, kw_only=True):
     """Place -> signal -> (measured at, value), the newest."""
     fates: dict[str, int] = {}
     """Inputs for the whole lane by what became of them; those of patients are counted with each patient."""
+    forgot_at: int = -1
+    """Offset of the last :class:`~stream_twin.events.Forgotten`."""
     service: ServiceState = field(default_factory=ServiceState)
 
 
@@ -87,6 +91,9 @@ class Lane:
         self._changed: dict[bytes, None] = {}
         self._deferred: list[tuple[bytes, Any, int, bytes]] = []
         self._offset = -1
+        self._strangers: dict[bytes, None] = {}
+        """Patients refused as unknown, of whom perhaps nothing is left but counts."""
+        self._forgetting = False
         self._configure(self._own.settings)
 
     @classmethod
@@ -111,6 +118,26 @@ class Lane:
         if settings == self._own.settings:
             return None
         return _encode(events.Configured(settings=msgspec.Raw(_encode(settings))))
+
+    def forgetting(self) -> bytes | None:
+        """The input that has to be written to the log for strangers to be forgotten; None: nobody, or one is under way.
+
+        Without it whoever was refused would stay for ever, here and in ``twin.state``. Ask only once the lane is past what its
+        log held when it was restored.
+        """
+        if not self._strangers or self._forgetting:
+            return None
+        patients = dict[str, dict[str, int]]()
+        while self._strangers and len(patients) < FORGOTTEN_TOGETHER:
+            key = next(iter(self._strangers))
+            del self._strangers[key]
+            patient = self.patients.get(key)
+            if patient is not None and patient.is_blank:
+                patients[patient.id] = {fate: count for fate, count in patient.state.fates.items() if count}
+        if not patients:
+            return None
+        self._forgetting = True
+        return _encode(events.Forgotten(position=self.position, patients=patients))
 
     def _configure(self, settings: LaneSettings) -> None:
         self._own.settings = settings
@@ -206,6 +233,9 @@ class Lane:
         elif isinstance(entry, events.Configured):
             self._settle()
             self._configure(msgspec.json.decode(entry.settings, type=LaneSettings))
+        elif isinstance(entry, events.Forgotten):
+            self._settle()
+            fate = self._forget(entry)
         elif isinstance(entry, events.LaneBase):
             start = msgspec.msgpack.decode(entry.checkpoint, type=Checkpoint)
             for name in ("clock", "complete_to", "models", "places", "service"):
@@ -224,6 +254,35 @@ class Lane:
             patient.covered, patient.state.fates = self._offset, {}
             self._changed[key] = None
         self._fate("applied")
+
+    def _forget(self, entry: events.Forgotten) -> str:
+        """Take over the counts of strangers; who has no others is gone.
+
+        A restored lane may lack such a patient, or the beginning of its inputs, because ``twin.state`` has lost it already: then
+        there are fewer inputs than the record says. Or it has a later snapshot of the patient, who came back: that stays.
+        """
+        self._forgetting = False
+        if entry.position <= self._own.forgot_at:
+            return "duplicate"  # asked for before the last one was applied, so some may be in both
+        self._own.forgot_at = self._offset
+        counts = Counter(self._own.fates)
+        for name, fates in entry.patients.items():
+            counts.update(fates)
+            key = name.encode()
+            patient = self.patients.get(key)
+            if patient is None or patient.covered >= self._offset:
+                continue
+            left = Counter(patient.state.fates)
+            left.subtract(fates)
+            if left.total() > 0:  # it sent more since: for another time
+                patient.state.fates = dict(left)
+                self._changed[key] = self._strangers[key] = None
+            else:
+                self._drop(key)
+                self._changed.pop(key, None)
+                self._out.alerted.add(key)
+        self._own.fates = dict(counts)
+        return "applied"
 
     def _fate(self, fate: str) -> None:
         self._own.fates[fate] = self._own.fates.get(fate, 0) + 1
@@ -247,6 +306,8 @@ class Lane:
                 self._intake.time_is_up(patient, self._offset)
             if patient.state.profile is not None:
                 self._agenda.await_(patient, self._offset)
+            elif patient.is_blank:
+                self._strangers[patient.key] = None
         self._assess_waiting(at_tick=True, alone=True)
         self._settle(alone=True)
 
@@ -337,13 +398,17 @@ class Lane:
 
     def _go_back(self, key: bytes, before: bytes | None) -> Patient:
         """Put a patient back to what it was."""
-        self._tracks.forget_settled(key)
-        spoilt = self.patients.pop(key, None)
-        if spoilt is not None:
-            self._agenda.forget(spoilt)
-            for track in spoilt.tracks.values():
-                self._tracks.free(track)
+        self._drop(key)
         return self._new(key) if before is None else self._load(key, before)
+
+    def _drop(self, key: bytes) -> None:
+        self._tracks.forget_settled(key)
+        self._strangers.pop(key, None)
+        patient = self.patients.pop(key, None)
+        if patient is not None:
+            self._agenda.forget(patient)
+            for track in patient.tracks.values():
+                self._tracks.free(track)
 
     def _new(self, key: bytes) -> Patient:
         patient = self.patients[key] = Patient(key)
@@ -353,11 +418,14 @@ class Lane:
     def _load(self, key: bytes, snapshot: bytes) -> Patient:
         patient = self.patients[key] = Patient.load(key, snapshot, self._tracks, self._intake.index)
         self._agenda.schedule(patient)
+        if patient.is_blank:
+            self._strangers[key] = None
         return patient
 
-    def snapshot(self, key: bytes) -> bytes:
-        """One patient's state; it covers everything before ``position``."""
-        return self.patients[key].save(self._tracks, self.position - 1)
+    def snapshot(self, key: bytes) -> bytes | None:
+        """One patient's state; it covers everything before ``position``. None: forgotten, to be removed from ``twin.state``."""
+        patient = self.patients.get(key)
+        return None if patient is None else patient.save(self._tracks, self.position - 1)
 
     def changed(self) -> list[bytes]:
         """Keys of the patients changed since last asked."""

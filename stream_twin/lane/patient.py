@@ -139,6 +139,19 @@ class Patient:
         assignments = self.state.assignments
         return [] if assignments is None else [a for a in assignments.devices if a.device_id == device]
 
+    @property
+    def is_blank(self) -> bool:
+        """Never known, and nothing is left but the count of what was refused."""
+        state = self.state
+        return (
+            state.profile is None
+            and not state.held
+            and state.assignments is None
+            and not state.event_ids
+            and not self.tracks
+            and not state.book.alerts
+        )
+
     def next_look(self) -> float:
         """When rules, the model or what is held want a look though nothing arrives; inf: never."""
         wake_at = self.state.book.wake_at

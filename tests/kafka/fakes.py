@@ -134,6 +134,9 @@ class FakeLane:
     def configuration(self, settings: Any) -> bytes | None:
         return None if settings in (None, self.own.settings) else encode({"type": "configured", "settings": settings})
 
+    def forgetting(self) -> bytes | None:
+        return None
+
     def snapshot(self, key: bytes) -> bytes:
         return (
             msgspec.msgpack.encode(self.twins[key])
