@@ -266,7 +266,7 @@ class FromSource(Input, frozen=True, kw_only=True):
     """The source record's value, byte for byte."""
 
 
-class Sample(Struct, frozen=True, array_like=True):
+class Sample(Struct, frozen=True, array_like=True, gc=False):
     """A checked observation in canonical units. ``at`` is when it was measured, or its period's end."""
 
     offset: int

@@ -140,37 +140,40 @@ class Ingest:
         counts: Counts = Counter()
         accepted = absent = 0
         for record in records:
-            key, value = record.key, record.value
+            key, value, offset = record.key, record.value, record.offset
+            arrived_at = record.timestamp / 1000
             try:
-                body = decode(value)
-                assert value is not None
-                original = Raw(value.strip(WHITESPACE))
-                arrived_at = record.timestamp / 1000
-                if type(body) is Observation:
+                if measurements is None or (sample := measurements.usual(value, key, offset, arrived_at, latest)) is None:
+                    body = decode(value)
+                    assert value is not None
+                    original = Raw(value.strip(WHITESPACE))
+                    if type(body) is not Observation:
+                        source = Source(topic, partition, offset)
+                        made = convert(body, Origin(key, source, arrived_at, original, latest, counts))
+                        inputs.append((EVERY_LANE if broadcast else key or b"", made))
+                        if key is not None:
+                            gathering.pop(key, None)
+                        accepted += 1
+                        continue
                     assert measurements is not None
-                    sample = measurements.sample(body, key, record.offset, arrived_at, original, latest)
-                    assert key is not None
+                    sample = measurements.sample(body, key, offset, arrived_at, original, latest)
                     if sample.value is None and not sample.retracted:
                         absent += 1
-                    gathered = gathering.get(key)
-                    if gathered is not None:
-                        gathered.append(sample)
-                    else:
-                        gathered = gathering[key] = [sample]
-                        samples = Samples(topic=topic, partition=partition, arrived_at=arrived_at, samples=gathered)
-                        inputs.append((key, samples))
-                    if len(gathered) == TOGETHER or len(value) > LARGE_BYTES:
-                        del gathering[key]
-                else:
-                    source = Source(topic, partition, record.offset)
-                    made = convert(body, Origin(key, source, arrived_at, original, latest, counts))
-                    inputs.append((EVERY_LANE if broadcast else key or b"", made))
-                    if key is not None:
-                        gathering.pop(key, None)
-                accepted += 1
             except Rejection as rejection:
                 counts["rejected", rejection.reason] += 1
                 rejected.append(self._dead_letter(topic, partition, record, rejection))
+                continue
+            assert key is not None
+            assert value is not None
+            accepted += 1
+            gathered = gathering.get(key)
+            if gathered is not None:
+                gathered.append(sample)
+            else:
+                gathered = gathering[key] = [sample]
+                inputs.append((key, Samples(topic=topic, partition=partition, arrived_at=arrived_at, samples=gathered)))
+            if len(gathered) == TOGETHER or len(value) > LARGE_BYTES:
+                del gathering[key]
         if accepted:
             counts["accepted", topic] = accepted
         if absent:

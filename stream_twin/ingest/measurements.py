@@ -1,14 +1,17 @@
 """Observations, series and the environment's observations -> samples in canonical units."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Raw
+import msgspec
+from msgspec import Meta, Raw, Struct
 
 from stream_twin.events import (
     CATALOGUE,
+    LOINC,
     DeviceKind,
     EnvironmentObservation,
     EnvironmentSample,
+    Identifier,
     Instant,
     Measured,
     Observation,
@@ -17,13 +20,30 @@ from stream_twin.events import (
     Series,
 )
 from stream_twin.ingest import reasons
+from stream_twin.ingest.decode import WHITESPACE
 from stream_twin.ingest.identity import Known, check_identifier, check_key
 from stream_twin.ingest.origin import Origin
 from stream_twin.ingest.reasons import Rejection, shown
-from stream_twin.ingest.times import optional_seconds, seconds
+from stream_twin.ingest.times import EARLIEST, optional_seconds, seconds
 from stream_twin.signals import Catalogue
 
 RETRACTED = "entered-in-error"
+USUAL_BYTES = 1000
+UNUSUAL_RUN = 8
+"""After an observation that is not :class:`Usual`, so many are not tried: some producers send none that is."""
+
+
+class Usual(Struct, tag="observation", tag_field="type", frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """An :class:`~stream_twin.events.Observation` with the fields that nearly all have, and no others."""
+
+    id: Identifier
+    patient_id: str
+    code: str
+    code_system: str = LOINC
+    unit: Annotated[str, Meta(max_length=32)]
+    device_id: str | None = None
+    value: float
+    measured_at: float
 
 
 class Meaning(NamedTuple):
@@ -44,12 +64,12 @@ class Dictionary:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._meanings: dict[tuple[str, str, str], Meaning] = {}
+        self.meanings: dict[tuple[str, str, str], Meaning] = {}
         for signal in catalogue.signals.values():
             for system, codes in {CATALOGUE: [signal.name], **signal.codes}.items():
                 for code in codes:
                     for unit, (factor, offset) in {**signal.units, signal.unit: (1.0, 0.0)}.items():
-                        self._meanings[system, code, unit] = Meaning(
+                        self.meanings[system, code, unit] = Meaning(
                             signal.name,
                             signal.unit,
                             factor,
@@ -61,7 +81,7 @@ class Dictionary:
 
     def find(self, system: str, code: str, unit: str) -> Meaning:
         """Raises Rejection: the code is unknown, or the code does not come in this unit."""
-        meaning = self._meanings.get((system, code, unit))
+        meaning = self.meanings.get((system, code, unit))
         if meaning is not None:
             return meaning
         signal = self._catalogue.find(system, code)
@@ -91,6 +111,43 @@ class Measurements:
         self._series_kind = series_kind
         self._max_samples = max_samples
         self._known = Known()
+        self._meanings = dictionary.meanings
+        self._decode_usual = msgspec.json.Decoder(Usual).decode
+        self._not_tried = 0
+
+    def usual(self, value: bytes | None, key: bytes | None, offset: int, arrived_at: float, latest: float) -> Sample | None:
+        """What decoding and :meth:`sample` give, in half the time, for an observation like most of them; None: judge it by those.
+
+        Like most is who has a patient and a device that came before, only usual fields, and nothing wrong.
+        """
+        if self._not_tried:
+            self._not_tried -= 1
+            return None
+        if not value or len(value) > USUAL_BYTES or not value.isascii():
+            return None
+        try:
+            body = self._decode_usual(value)
+        except msgspec.MsgspecError:
+            self._not_tried = UNUSUAL_RUN
+            return None
+        meaning = self._meanings.get((body.code_system, body.code, body.unit))
+        known, identity, device, at = self._known, body.id, body.device_id, body.measured_at
+        if (
+            meaning is None
+            or key is None
+            or known.keys.get(body.patient_id) != key
+            or (device is not None and device not in known.devices)
+            or not identity.isprintable()
+            or identity[0] == " "
+            or identity[-1] == " "
+            or not EARLIEST <= at <= latest
+        ):
+            return None
+        measured = body.value * meaning.factor + meaning.offset
+        if not meaning.low <= measured <= meaning.high:
+            return None
+        kind = self._laboratory_kind if meaning.from_laboratory else self._kind
+        return Sample(offset, arrived_at, Raw(value.strip(WHITESPACE)), identity, meaning.signal, at, measured, device, kind)
 
     def _measured(self, body: Measured, key: bytes | None, latest: float) -> tuple[Meaning, float | None]:
         """What a single observation and a series have in common: what the code means, and when the result became known."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stream_twin import events, golden
 from stream_twin.events import CATALOGUE
 from stream_twin.ingest import REASONS, Bounds, Ingest
+from stream_twin.ingest.measurements import Dictionary, Measurements
 from stream_twin.signals import load
 
 NOW = golden.AT
@@ -180,3 +181,61 @@ def test_series_is_its_samples(values: list[float | None], interval: float, star
         if value is not None:
             assert whole.values[i] == value * 18.0182
     assert result.counts["absent", "wearable.observations"] == sum(value is None for value in values)
+
+
+@st.composite
+def usual(draw: st.DrawFn) -> tuple[bytes | None, bytes]:
+    """An observation as most are, or nearly."""
+    body: dict[str, Any] = {
+        "type": "observation", "id": draw(st.sampled_from(("a", " a", "a ", "\x00", "ä", "a\\u0041", ""))), "patient_id": "p",
+        "code": "8867-4", "unit": "/min", "device_id": "w", "value": draw(st.sampled_from((60, 75.5, 1e9, None))),
+        "measured_at": draw(st.sampled_from((NOW, NOW - 1.5, NOW + 1e6, -1e12, "2026-01-01T00:00:00Z"))),
+    }  # fmt: skip
+    if draw(st.booleans()):
+        body |= {"id": "a", "value": 60, "measured_at": NOW}
+    field = draw(st.sampled_from((*body, "status", "version", "period", "quality", "code_system", "later")))
+    if draw(st.booleans()):
+        body[field] = draw(ANYTHING | st.sampled_from(("final", "entered-in-error", 1, 2, CATALOGUE, "q", "")))
+    if draw(st.booleans()) and field != "type":
+        body.pop(field, None)
+    text = json.dumps(body, ensure_ascii=draw(st.booleans()))
+    return draw(st.sampled_from((b"p", b"q", None))), draw(st.sampled_from(("", " ", "\n"))).encode() + text.encode()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(("wearable.observations", "clinical.observations")), st.lists(usual(), max_size=8))
+def test_what_is_usual_is_judged_as_if_it_were_not(topic: str, made: list[tuple[bytes | None, bytes]]):
+    plain = {
+        "type": "observation",
+        "id": "0",
+        "patient_id": "p",
+        "code": "8867-4",
+        "unit": "/min",
+        "measured_at": NOW,
+        "value": 60,
+    }
+    known = [(b"p", json.dumps({**plain, "device_id": "w"}).encode())] * 2
+    records = [Record(offset, *record) for offset, record in enumerate(known + made)]
+    quick, thorough = Ingest(CATALOG), Ingest(CATALOG)
+    with pytest.MonkeyPatch.context() as patch:
+        found = quick.run(topic, 0, records, NOW)
+        patch.setattr(Measurements, "usual", lambda *_: None)
+        assert found == thorough.run(topic, 0, records, NOW)
+
+
+def test_most_observations_are_usual():
+    body = {
+        "type": "observation",
+        "id": "0",
+        "patient_id": "p",
+        "code": "8867-4",
+        "unit": "/min",
+        "measured_at": NOW,
+        "value": 60,
+    }
+    judged = Measurements(Dictionary(CATALOG), "streaming", "streaming", "syncing", 10)
+    value = json.dumps({**body, "device_id": "w"}).encode()
+    assert judged.usual(value, b"p", 0, NOW, NOW) is None  # nobody knows them yet
+    assert judged.sample(
+        msgspec.json.decode(value, type=events.Observation), b"p", 0, NOW, msgspec.Raw(value), NOW
+    ) == judged.usual(value, b"p", 0, NOW, NOW)
