@@ -41,6 +41,10 @@ class Intake:
                 self._pause(topic)
         return True
 
+    def waiting(self) -> int:
+        """Records of all topics that were read and are not processed."""
+        return sum(map(len, self._queues.values()))
+
     def position(self, topic: str) -> int:
         """Offset of the next record to process."""
         queue = self._queues[topic]

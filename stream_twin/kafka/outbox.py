@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -55,6 +55,21 @@ class Outbox:
             size = len(key) + len(value) + _OVERHEAD_BYTES
         self.records.setdefault((topic, partition), []).append((key, value, list(headers) if headers else _NO_HEADERS))
         self.bytes += size
+
+    def take(self, keys: Collection[bytes]) -> "Outbox":
+        """Take out what has one of ``keys``."""
+        taken, left = Outbox(), Outbox()
+        for (topic, partition), rows in self.records.items():
+            for key, value, headers in rows:
+                (taken if key in keys else left).put(topic, partition, key, value, tuple(headers))
+        self.records, self.bytes = left.records, left.bytes
+        return taken
+
+    def join(self, other: "Outbox") -> None:
+        """Add what is in ``other``, after what is here."""
+        for place, rows in other.records.items():
+            self.records.setdefault(place, []).extend(rows)
+        self.bytes += other.bytes
 
     def fits(self, topic: str, key: bytes, value: bytes) -> bool:
         """Whether ``topic`` takes a record without headers of this size."""

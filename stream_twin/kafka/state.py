@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 class Sources(Struct, kw_only=True):
-    """In every transaction of a lane: what it has read, and what it has put out.
+    """In every transaction of a lane but those of urgent alerts alone: what it has read, and what it has put out.
 
     ``positions``: next offset by source topic without prefix. ``emitted``: everything that ``twin.inputs`` before this offset
     caused is written. ``lanes``: how many there were when the lane was first opened.
