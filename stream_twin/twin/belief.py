@@ -37,7 +37,7 @@ class SignalBelief:
     repeats_since: float = 0.0
     period_s: float = 0.0
     surprises: Sequence[float] = ()
-    """Standardised innovations of the remembered samples, oldest first, NaN where retracted; and when these were taken."""
+    """Standardised innovations of the newest remembered samples, oldest first, NaN where retracted; and when these were taken."""
     surprised_at: Sequence[float] = ()
 
 

@@ -7,7 +7,8 @@ numbers as in-order arrival, so the same state. Samples behind the watermark are
 
 from array import array
 from bisect import bisect_left
-from itertools import pairwise
+from collections.abc import Iterable
+from itertools import chain, pairwise, repeat
 from math import inf, isnan, nan
 from typing import Literal
 
@@ -20,11 +21,16 @@ from stream_twin.twin.kernel import Floats, Ints, Parameters, Shown
 CHECKPOINT_EVERY = 16
 """Samples between two checkpoints of a track: what a late sample costs at most beyond those after it."""
 ID_BYTES = 8
+AT, RAW, Z = range(3)
+COLUMNS = 3
+"""Numbers that a track remembers of each sample."""
+NO_FLOOR = -inf
+"""One object for all tracks."""
 
 Fate = Literal["applied", "duplicate", "late", "conflict"]
 
 
-class Checkpoint(Struct, array_like=True):
+class Checkpoint(Struct, array_like=True, frozen=True, gc=False):
     """State of a track before its sample number ``index``: a row of the kernel, as bytes."""
 
     index: int
@@ -37,22 +43,25 @@ class Checkpoint(Struct, array_like=True):
 
 
 class Track:
-    """One signal of one patient. Its remembered samples are columns, ``raw`` in the canonical unit, NaN where retracted."""
+    """One signal of one patient.
+
+    There are hundreds of thousands, most with a few samples, so objects count more than numbers do: ``samples`` holds time, raw
+    value and standardised innovation of each one after another, in the canonical unit, NaN where retracted and where not applied
+    yet; ``versions`` is made once one is not 1; the checkpoint before the first sample is one object for all.
+    """
 
     __slots__ = (
         "applied",
-        "at",
         "checkpoints",
         "floor",
         "ids",
         "key",
         "lateness_s",
-        "raw",
+        "samples",
         "settled_raw",
         "signal",
         "slot",
-        "version",
-        "z",
+        "versions",
     )
 
     def __init__(self, key: bytes, signal: int, slot: int, lateness_s: float) -> None:
@@ -60,17 +69,44 @@ class Track:
         self.signal = signal
         self.slot = slot
         self.lateness_s = lateness_s
-        self.at = array("d")
-        self.raw = array("d")
-        self.z = array("f")
-        self.version = array("I")
+        self.samples = array("d")
+        self.versions: array[int] | None = None
         self.ids = bytearray()
         self.applied = 0
-        self.checkpoints: list[Checkpoint] = []
+        self.checkpoints: tuple[Checkpoint, ...] = ()
         self.settled_raw: float | None = None
         """The newest value that was settled."""
-        self.floor = -inf
+        self.floor = NO_FLOOR
         """No older sample is joined, whatever the lateness: more than the limit came after it, or the lateness grew since."""
+
+    def __len__(self) -> int:
+        return len(self.ids) // ID_BYTES
+
+    @property
+    def at(self) -> "array[float]":
+        """Times of the remembered samples, oldest first; a copy, as ``raw`` and ``z`` are."""
+        return self.samples[AT::COLUMNS]
+
+    @property
+    def raw(self) -> "array[float]":
+        return self.samples[RAW::COLUMNS]
+
+    @property
+    def z(self) -> "array[float]":
+        return self.samples[Z::COLUMNS]
+
+    def newest(self) -> tuple[float, float]:
+        """Value and time of the newest sample that was not retracted; NaN and -inf where there is none."""
+        samples = self.samples
+        for start in range(len(samples) - COLUMNS, -1, -COLUMNS):
+            if not isnan(samples[start + RAW]):
+                return samples[start + RAW], samples[start]
+        return nan if self.settled_raw is None else self.settled_raw, self.settled_at
+
+    def surprises(self, most: int) -> tuple["array[float]", "array[float]"]:
+        """Standardised innovations of the newest ``most`` samples at most, oldest first, and when these were taken."""
+        newest = self.samples[-COLUMNS * most :]
+        return newest[Z::COLUMNS], newest[AT::COLUMNS]
 
     def watermark(self, complete_to: float) -> float:
         """A sample from this time or before comes too late, unless it is the newest."""
@@ -78,13 +114,16 @@ class Track:
 
     @property
     def settled_at(self) -> float:
-        return self.checkpoints[0].at if self.checkpoints else -inf
+        return self.checkpoints[0].at if self.checkpoints else NO_FLOOR
 
     def allow(self, lateness_s: float, complete_to: float) -> None:
         """Wait longer for late samples from now on; what was settled stays settled."""
         if lateness_s > self.lateness_s:
             self.floor = self.watermark(complete_to)
             self.lateness_s = lateness_s
+
+    def version(self, index: int) -> int:
+        return 1 if self.versions is None else self.versions[index]
 
     def find(self, identity: bytes) -> int:
         """Index of the last remembered sample with this id, or -1."""
@@ -93,24 +132,38 @@ class Track:
             start = self.ids.rfind(identity, 0, start + ID_BYTES - 1)
         return start // ID_BYTES if start >= 0 else -1
 
+    def append(self, ids: bytes, samples: Iterable[float], version: int) -> None:
+        """Samples that are all newer, as ``samples`` has them."""
+        if version != 1 or self.versions is not None:
+            if self.versions is None:
+                self.versions = array("I", [1]) * len(self)
+            self.versions.extend([version] * (len(ids) // ID_BYTES))
+        self.samples.extend(samples)
+        self.ids += ids
+
     def insert(self, index: int, identity: bytes, at: float, raw: float, version: int) -> None:
-        self.at.insert(index, at)
-        self.raw.insert(index, raw)
-        self.z.insert(index, nan)
-        self.version.insert(index, version)
+        if version != 1 and self.versions is None:
+            self.versions = array("I", [1]) * len(self)
+        if self.versions is not None:
+            self.versions.insert(index, version)
+        self.samples[index * COLUMNS : index * COLUMNS] = array("d", (at, raw, nan))
         self.ids[index * ID_BYTES : index * ID_BYTES] = identity
 
     def remove(self, start: int, end: int) -> None:
-        for column in (self.at, self.raw, self.z, self.version):
-            del column[start:end]
+        del self.samples[start * COLUMNS : end * COLUMNS]
         del self.ids[start * ID_BYTES : end * ID_BYTES]
+        if self.versions is not None:
+            del self.versions[start:end]
+            if all(version == 1 for version in self.versions):
+                self.versions = None
 
     def place(self, identity: bytes, at: float) -> int:
         """Where a sample belongs: by time, then by id, so that the order of arrival does not matter."""
-        index = bisect_left(self.at, at)
+        samples = self.samples
+        index = bisect_left(range(len(self)), at, key=lambda index: samples[index * COLUMNS])
         while (
-            index < len(self.at)
-            and self.at[index] == at
+            index < len(self)
+            and samples[index * COLUMNS] == at
             and bytes(self.ids[index * ID_BYTES : (index + 1) * ID_BYTES]) < identity
         ):
             index += 1
@@ -131,8 +184,11 @@ class Tracks:
         self.state = np.zeros((0, kernel.WIDTH))
         self._signal = np.zeros(0, np.int64)
         self._empty = np.array([kernel.empty(parameters, signal) for signal in range(len(parameters.means))])
-        self._empty_bytes = [row.tobytes() for row in self._empty]
+        self._first = [(Checkpoint(0, row.tobytes()),) for row in self._empty]
+        """What each track has before its first sample."""
         self._free: list[int] = []
+        self._lateness: dict[float, float] = {}
+        """Each that a loaded track has, so that tracks share it."""
         self._dirty: dict[int, Track] = {}
         self._surprises: list[tuple[Ints, Shown]] = []
         self._settled: list[tuple[Track, float]] = []
@@ -172,29 +228,30 @@ class Tracks:
 
         ``complete_to`` must be the same until that flush.
         """
-        times = track.at
+        samples = track.samples
         found = -1 if track.ids.rfind(identity) < 0 else track.find(identity)
-        if 0 <= found < len(times) - 1 and times[found] <= track.watermark(complete_to):
+        if 0 <= found * COLUMNS < len(samples) - COLUMNS and samples[found * COLUMNS] <= track.watermark(complete_to):
             found = -1  # settled, or will be by the next flush
-        if found < 0 and (not times or at > times[-1]):
-            times.append(at)
-            track.raw.append(raw)
-            track.z.append(nan)
-            track.version.append(version)
-            track.ids += identity
+        if found < 0 and (not samples or at > samples[-COLUMNS]):
+            if version == 1 and track.versions is None:
+                samples.extend((at, raw, nan))
+                track.ids += identity
+            else:
+                track.append(identity, (at, raw, nan), version)
             self._dirty[track.slot] = track
-            if len(times) > self.pending_limit:
+            if len(samples) > self.pending_limit * COLUMNS:
                 self._raise_floor(track, complete_to)
             return "applied"
         if found >= 0:
-            known = track.version[found]
+            known_at, known_raw = samples[found * COLUMNS], samples[found * COLUMNS + RAW]
+            known = track.version(found)
             if version < known:
                 return "duplicate"
             if version == known:
                 # Taking back needs a higher version too, or it would pass for a duplicate and nothing would be taken back.
-                same = track.at[found] == at and (track.raw[found] == raw or (isnan(raw) and isnan(track.raw[found])))
+                same = known_at == at and (known_raw == raw or (isnan(raw) and isnan(known_raw)))
                 return "duplicate" if same else "conflict"
-            if min(at, track.at[found]) <= track.watermark(complete_to):
+            if min(at, known_at) <= track.watermark(complete_to):
                 return "late"
             self._back_to(track, found)
             track.remove(found, found + 1)
@@ -215,31 +272,29 @@ class Tracks:
         Args:
             first: the series' number, see :func:`series_identity`. numbers: which of its samples these are.
         """
-        if (track.at and at[0] <= track.at[-1]) or any(later <= earlier for earlier, later in pairwise(at)):
+        if (track.samples and at[0] <= track.samples[-COLUMNS]) or any(later <= earlier for earlier, later in pairwise(at)):
             return False
         known = np.frombuffer(track.ids, "<u8") - np.uint64(first)  # modulo 2 ** 64
         if (known <= numbers[-1]).any():
             return False
-        track.at.extend(at)
-        track.raw.extend(raw)
-        track.z.extend([nan] * len(at))
-        track.version.extend([version] * len(at))
-        track.ids += (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
+        del known  # while it is a view of the ids, they cannot grow
+        ids = (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
+        track.append(ids, chain.from_iterable(zip(at, raw, repeat(nan))), version)
         self._dirty[track.slot] = track
         self._raise_floor(track, complete_to)
         return True
 
     def _raise_floor(self, track: Track, complete_to: float) -> None:
-        beyond = len(track.at) - self.pending_limit
-        if beyond > 0 and track.at[beyond - 1] > track.watermark(complete_to):
-            track.floor = track.at[beyond - 1]
+        beyond = len(track) - self.pending_limit
+        if beyond > 0 and (at := track.samples[(beyond - 1) * COLUMNS]) > track.watermark(complete_to):
+            track.floor = at
 
     def _back_to(self, track: Track, index: int) -> None:
         """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
         if index >= track.applied:
             return
         while track.checkpoints[-1].index > index:
-            track.checkpoints.pop()
+            track.checkpoints = track.checkpoints[:-1]
         checkpoint = track.checkpoints[-1]
         self.state[track.slot] = np.frombuffer(checkpoint.state)
         track.applied = checkpoint.index
@@ -250,29 +305,31 @@ class Tracks:
             return
         tracks = list(self._dirty.values())
         self._dirty.clear()
-        times, values, lengths, marks = array("d"), array("d"), [], array("q")
+        taken, lengths, marks = array("d"), [], array("q")
+        count = 0
         for track in tracks:
-            start, length = track.applied, len(track.at) - track.applied
+            start, length = track.applied, len(track) - track.applied
             mark = track.checkpoints[-1].index + CHECKPOINT_EVERY if track.checkpoints else start
-            marks.extend(range(len(times) + max(mark - start, 0), len(times) + length, CHECKPOINT_EVERY))
-            times += track.at[start:]
-            values += track.raw[start:]
+            marks.extend(range(count + max(mark - start, 0), count + length, CHECKPOINT_EVERY))
+            taken += track.samples[start * COLUMNS :]
             lengths.append(length)
+            count += length
+        columns = np.frombuffer(taken).reshape(-1, COLUMNS)
         slots = np.array([track.slot for track in tracks]).repeat(lengths)
-        surprises, before = np.empty(len(times), np.float32), np.empty((len(marks), kernel.WIDTH))
+        surprises, before = np.empty(count, np.float32), np.empty((len(marks), kernel.WIDTH))
         kernel.follow(
             self.parameters,
             self.state,
             self._signal,
             slots,
-            np.frombuffer(times),
-            np.frombuffer(values),
+            columns[:, AT].copy(),
+            columns[:, RAW].copy(),
             np.frombuffer(marks, np.int64),
             surprises,
             before,
         )
         self._surprises.append((self._signal[slots], surprises))
-        self._remember(tracks, lengths, array("f", surprises.tobytes()), marks, before, complete_to)
+        self._remember(tracks, lengths, array("d", surprises.astype(float).tobytes()), marks, before, complete_to)
 
     def _remember(
         self,
@@ -286,15 +343,18 @@ class Tracks:
         first = mark = 0
         for track, length in zip(tracks, lengths, strict=True):
             start, end = track.applied, first + length
-            track.z[start:] = surprises[first:end]
+            track.samples[start * COLUMNS + Z :: COLUMNS] = surprises[first:end]
             track.applied = start + length
             while mark < len(marks) and marks[mark] < end:
                 index = track.applied - (end - marks[mark])
                 row = before[mark]
-                state = row.tobytes() if row[kernel.AT] > -inf else self._empty_bytes[track.signal]  # most are equal at first
-                track.checkpoints.append(Checkpoint(index, state))
+                if index == 0 and row[kernel.AT] == NO_FLOOR:
+                    track.checkpoints = self._first[track.signal]
+                else:
+                    track.checkpoints += (Checkpoint(index, row.tobytes()),)
                 beyond = index - self.pending_limit
-                self._settle(track, max(complete_to - track.lateness_s, track.at[beyond - 1] if beyond > 0 else -inf))
+                limit = track.samples[(beyond - 1) * COLUMNS] if beyond > 0 else NO_FLOOR
+                self._settle(track, max(complete_to - track.lateness_s, limit))
                 mark += 1
             first = end
 
@@ -302,20 +362,19 @@ class Tracks:
         """Forget what no sample within the lateness can change any more: all before the last checkpoint behind the watermark."""
         last = 0
         for number, checkpoint in enumerate(track.checkpoints):
-            if checkpoint.index and track.at[checkpoint.index - 1] <= watermark:
+            if checkpoint.index and track.samples[(checkpoint.index - 1) * COLUMNS] <= watermark:
                 last = number
         if not last:
             return
         gone = track.checkpoints[last].index
-        known = [z for z in track.z[:gone] if not isnan(z)]
+        settled = track.samples[: gone * COLUMNS]
+        known = [z for z in settled[Z::COLUMNS] if not isnan(z)]
         if known:
             self._settled.append((track, sum(known) / len(known)))
-        track.settled_raw = next((raw for raw in reversed(track.raw[:gone]) if not isnan(raw)), track.settled_raw)
+        track.settled_raw = next((raw for raw in reversed(settled[RAW::COLUMNS]) if not isnan(raw)), track.settled_raw)
         track.remove(0, gone)
         track.applied -= gone
-        del track.checkpoints[:last]
-        for checkpoint in track.checkpoints:
-            checkpoint.index -= gone
+        track.checkpoints = tuple(Checkpoint(kept.index - gone, kept.state) for kept in track.checkpoints[last:])
 
     # ------------------------------------------------------------------------------------------------------- belief
 
@@ -337,21 +396,26 @@ class Tracks:
             ids=bytes(track.ids),
             at=track.at.tobytes(),
             raw=track.raw.tobytes(),
-            z=track.z.tobytes(),
-            version=track.version.tobytes(),
+            z=array("f", track.z).tobytes(),
+            version=(array("I", [1]) * len(track) if track.versions is None else track.versions).tobytes(),
         )
 
     def load(self, key: bytes, signal: int, saved: "SavedTrack") -> Track:
-        track = self.new(key, signal, saved.lateness_s)
+        track = self.new(key, signal, self._lateness.setdefault(saved.lateness_s, saved.lateness_s))
         self.state[track.slot] = np.frombuffer(saved.state)
-        track.floor, track.applied, track.checkpoints = saved.floor, saved.applied, saved.checkpoints
-        track.settled_raw = saved.settled_raw
+        if saved.floor > NO_FLOOR:
+            track.floor = saved.floor
+        track.applied, track.settled_raw = saved.applied, saved.settled_raw
+        track.checkpoints = self._first[signal] if saved.checkpoints == self._first[signal] else saved.checkpoints
+        columns = np.empty((len(saved.ids) // ID_BYTES, COLUMNS))
+        for column, values in ((AT, np.frombuffer(saved.at)), (RAW, np.frombuffer(saved.raw)), (Z, np.frombuffer(saved.z, "f4"))):
+            columns[:, column] = values
+        track.samples.frombytes(columns.tobytes())
         track.ids = bytearray(saved.ids)
-        track.at.frombytes(saved.at)
-        track.raw.frombytes(saved.raw)
-        track.z.frombytes(saved.z)
-        track.version.frombytes(saved.version)
-        if track.applied < len(track.at):
+        versions = array("I", saved.version)
+        if any(version != 1 for version in versions):
+            track.versions = versions
+        if track.applied < len(track):
             self._dirty[track.slot] = track
         return track
 
@@ -379,7 +443,7 @@ class SavedTrack(Struct, kw_only=True):
     settled_raw: float | None
     state: bytes
     applied: int
-    checkpoints: list[Checkpoint]
+    checkpoints: tuple[Checkpoint, ...]
     ids: bytes
     at: bytes
     raw: bytes
