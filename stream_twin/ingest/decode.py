@@ -13,7 +13,6 @@ T = TypeVar("T")
 WHITESPACE = b" \t\n\r"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_FINITE = re.compile(rb"(?<!\w)-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _GOT = re.compile(r"got `\w+`$")
 
 
@@ -94,8 +93,11 @@ def _malformed(value: bytes, error: str) -> Rejection:
 
 def _explained(error: str) -> Rejection:
     """msgspec's message as one of our reasons."""
-    match = _PATH.match(error)
-    what, path = (match["what"], match["path"] or "") if match else (error, "")
+    what, at, path = error.rpartition(" - at `")
+    if at and path.find("`") == len(path) - 1:
+        path = path[:-1].removeprefix("$").removeprefix(".")
+    else:
+        what, path = error, ""
     field = path or "the message"
     if what == "Number out of range":
         return Rejection(

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -182,24 +182,28 @@ class Ingest:
         return Ingested([(key, encode(made)) for key, made in inputs], rejected, counts)
 
     def _dead_letter(self, topic: str, partition: int, record: SourceRecord, rejection: Rejection) -> Output:
-        headers = [
-            ("reason", rejection.reason.encode()),
+        key, value, longest = record.key or b"", record.value or b"", self._bounds.dead_letter_bytes
+        headers = (
+            *_common_headers(rejection.reason, topic, partition),
             ("detail", rejection.detail.encode()),
-            ("stage", b"ingest"),
-            ("topic", topic.encode()),
-            ("partition", str(partition).encode()),
-            ("offset", str(record.offset).encode()),
-            ("at", str(record.timestamp).encode()),
-        ]
-        key, value = record.key or b"", record.value or b""
+            ("offset", b"%d" % record.offset),
+            ("at", b"%d" % record.timestamp),
+        )
+        if len(key) <= longest and len(value) <= longest:
+            return Output("dead.letters", key, value, headers)
         for prefix, part in (("key_", key), ("", value)):
-            if len(part) > self._bounds.dead_letter_bytes:
-                headers.append((f"{prefix}length", str(len(part)).encode()))
-                headers.append((f"{prefix}sha256", hashlib.sha256(part).hexdigest().encode()))
-        return Output("dead.letters", self._cut(key), self._cut(value), tuple(headers))
+            if len(part) > longest:
+                told = (f"{prefix}length", b"%d" % len(part)), (f"{prefix}sha256", hashlib.sha256(part).hexdigest().encode())
+                headers = (*headers, *told)
+        return Output("dead.letters", self._cut(key), self._cut(value), headers)
 
     def _cut(self, part: bytes) -> bytes:
         return part if len(part) <= self._bounds.dead_letter_bytes else part[: self._bounds.dead_letter_head]
+
+
+@lru_cache(4096)
+def _common_headers(reason: str, topic: str, partition: int) -> tuple[tuple[str, bytes], ...]:
+    return ("reason", reason.encode()), ("stage", b"ingest"), ("topic", topic.encode()), ("partition", b"%d" % partition)
 
 
 def _profile(body: Profile, origin: Origin, catalogue: Catalogue) -> FromSource:

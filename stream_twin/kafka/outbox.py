@@ -40,7 +40,8 @@ class Outbox:
         """
         size = len(key or b"") + len(value or b"") + _OVERHEAD_BYTES
         if headers:
-            size += sum(len(name) + len(content) + 8 for name, content in headers)
+            for name, content in headers:
+                size += len(name) + len(content) + 8
         limit = _LIMITS.get(topic, _DEFAULT_LIMIT)
         if size > limit:
             if topic != DEAD_LETTERS:
