@@ -191,7 +191,7 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
         player.send(waiting)
         waiting = []
         track = player.lane.patients[sent.key].tracks.get(GLUCOSE)
-        if track is None or not track.at or track.at[-1] != sent.at or reading.time in times:
+        if track is None or not len(track) or track.at[-1] != sent.at or reading.time in times:
             continue  # refused, or the same reading again
         times.add(reading.time)
         player.tick(sent.at)

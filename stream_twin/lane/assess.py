@@ -11,7 +11,7 @@ from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameter
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.patient import Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
-from stream_twin.learn.features import features
+from stream_twin.learn.features import SURPRISES, features
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Signal
 from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
@@ -89,7 +89,7 @@ class Assessor:
             start += len(names)
             for (name, track, known), row in zip(names, own_rows, strict=True):
                 level, low, high, baseline, deviation, deviation_sd, mean, sd = row[:8]
-                surprise = track.z[-1]
+                surprise, (surprises, surprised_at) = track.samples[-1], track.surprises(SURPRISES)
                 belief.signals[name] = SignalBelief(
                     signals[track.signal],
                     level,
@@ -107,8 +107,8 @@ class Assessor:
                     known.repeats,
                     known.repeats_since,
                     known.period_s,
-                    track.z,
-                    track.at,
+                    surprises,
+                    surprised_at,
                 )
             looks.append((belief, own_rows))
         return looks

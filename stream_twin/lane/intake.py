@@ -193,11 +193,7 @@ class Intake:
 
     def _newest(self, track: Track, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
-        value, at = nan if track.settled_raw is None else track.settled_raw, track.settled_at
-        for index in range(len(track.at) - 1, -1, -1):
-            if not isnan(track.raw[index]):
-                value, at = track.raw[index], track.at[index]
-                break
+        value, at = track.newest()
         if at != latest.at or value != latest.value:
             latest.value, latest.at, latest.repeats = value, at, 0
 
