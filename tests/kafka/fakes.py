@@ -7,6 +7,7 @@ Every thirteenth record raises an alert. What it does for one log is computed ag
 import argparse
 import json
 import logging
+import os
 import sys
 import zlib
 from collections import Counter
@@ -18,7 +19,8 @@ import msgspec
 
 from stream_twin.clock import elapsed
 from stream_twin.events import Output
-from stream_twin.kafka import worker
+from stream_twin.kafka import owner, state, worker
+from stream_twin.kafka.outbox import Outbox, Transactions
 from stream_twin.kafka.stages import Broker, Silent, Stages, WorkerSettings
 
 ALERT_EVERY, ESTIMATE_EVERY, EXAMPLE_EVERY = 13, 3, 7  # no divisors of how many records a test sends to a patient
@@ -204,6 +206,21 @@ def stages(options: dict[str, Any]) -> Stages:
     )
 
 
+def dies_after_urgent() -> None:
+    """The process ends when alerts are committed and what else was to be written is not."""
+    owner.ALONE_BYTES = 0
+    write = Transactions.write
+
+    async def write_and_die(self: Transactions, outbox: Outbox, *offsets: Any) -> None:
+        await write(self, outbox, *offsets)
+        keys = {row[0] for rows in outbox.records.values() for row in rows}
+        if state.SOURCES not in keys:
+            logging.info("died after %d records", sum(outbox.counts().values()))
+            os._exit(9)
+
+    Transactions.write = write_and_die  # type: ignore[method-assign]
+
+
 def main() -> None:
     """``python -m tests.kafka.fakes ADDRESS PREFIX LANES [JSON]``"""
     parser = argparse.ArgumentParser()
@@ -215,6 +232,8 @@ def main() -> None:
     options = json.loads(given.options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    if options.get("dies_after_urgent"):
+        dies_after_urgent()
     settings = WorkerSettings(
         Broker(given.address),
         prefix=given.prefix,

@@ -24,15 +24,15 @@ def problems(address: str, prefix: str, lanes: int) -> list[str]:
     outputs = {topic: defaultdict(list) for topic in OUTPUTS}
     for topic in OUTPUTS:
         for record in reader.read(broker, prefix + topic):
-            outputs[topic][record.partition].append(record.value)
+            outputs[topic][record.partition].append((record.key, record.value))
     failed = Counter((record.partition, record.value) for record in dead if ("reason", b"failed") in record.headers)
     for lane, log in logs.items():
         oracle = FakeLane(lane, None, ())
         expected = oracle.apply(log, careful=True).outputs
         for topic in OUTPUTS:
-            wanted = [output.value for _, output in expected if output.topic == topic]
+            wanted = [(output.key, output.value) for _, output in expected if output.topic == topic]
             got = outputs[topic][lane]
-            if got != wanted:
+            if sorted(got, key=_patient) != sorted(wanted, key=_patient):  # in order, but patients among each other in any
                 extra, lost = Counter(got) - Counter(wanted), Counter(wanted) - Counter(got)
                 found.append(f"lane {lane}: {topic}: {extra.total()} too many, {lost.total()} lost, of {len(wanted)}")
         wanted_dead = Counter((lane, output.value) for _, output in expected if output.topic == "dead.letters")
@@ -88,6 +88,10 @@ def _accounting(
     if not sent:
         found.append("no source record at all")
     return found
+
+
+def _patient(output: tuple[bytes | None, bytes | None]) -> bytes:
+    return output[0] or b""
 
 
 def _source_of(headers: dict[str, bytes]) -> bytes | None:
