@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from math import inf, isnan, nan
+from sys import intern
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample,
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
-from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, limits_of, seconds
+from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, compact, limits_of, seconds
 from stream_twin.signals import Signal
 from stream_twin.twin.tracks import Track, Tracks, series_identity
 
@@ -166,7 +167,7 @@ class Intake:
         return urgent
 
     def _track(self, patient: Patient, name: str, kind: DeviceKind) -> Track:
-        track = patient.tracks.get(name)
+        track, name = patient.tracks.get(name), intern(name)
         lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
         if track is None:
             track = patient.tracks[name] = self._tracks.new(patient.key, self.index[name], lateness_s)
@@ -202,7 +203,7 @@ class Intake:
             return
         device = patient.state.devices.get(name)
         if device is None:
-            patient.state.devices[name] = Device(kind=kind, last_at=at)
+            patient.state.devices[intern(name)] = Device(kind=kind, last_at=at)
         elif at > device.last_at:
             device.last_at = at
 
@@ -296,7 +297,7 @@ class Intake:
         ) or new == known:
             self.fate(patient, "duplicate")
             return
-        state.profile = new
+        state.profile = compact(new, patient.id)
         self.fate(patient, "applied")
         self._enter(patient)
         self._release(patient, offset, over=False)

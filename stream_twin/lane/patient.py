@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from math import inf, nan
 from sys import intern
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
@@ -38,6 +40,23 @@ def limits_of(signal: Signal, profile: Profile | None) -> tuple[float | None, fl
         low = low if personal.low is None else personal.low
         high = high if personal.high is None else personal.high
     return low, high
+
+
+NOTHING: dict[str, Any] = {}
+"""One object for all profiles that say nothing; profiles do not change."""
+
+
+def compact(profile: Profile, patient_id: str) -> Profile:
+    """The same, of shared parts: decoded, each profile has its own copy of every name."""
+    return replace(
+        profile,
+        patient_id=patient_id if profile.patient_id == patient_id else profile.patient_id,
+        time_zone=None if profile.time_zone is None else intern(profile.time_zone),
+        place=None if profile.place is None else intern(profile.place),
+        cohort=None if profile.cohort is None else intern(profile.cohort),
+        limits=profile.limits or NOTHING,
+        subgroups=profile.subgroups or NOTHING,
+    )
 
 
 class Held(Struct, array_like=True):
@@ -76,6 +95,10 @@ class PatientState(Struct, kw_only=True):
     wake_at: float = inf
 
 
+NO_PERIOD = 0.0
+"""One object for all signals."""
+
+
 @dataclass(slots=True)
 class Latest:
     """The newest sample of a track, in the canonical unit."""
@@ -83,7 +106,7 @@ class Latest:
     value: float = nan
     at: float = -inf
     device: str | None = None
-    period_s: float = 0.0
+    period_s: float = NO_PERIOD
     repeats: int = 0
     repeats_since: float = 0.0
     fence_low: float = -inf
@@ -97,7 +120,11 @@ class Latest:
             self.repeats += 1
         else:
             self.repeats = 0
-        self.value, self.at, self.device, self.period_s = value, at, device, period_s
+        self.value, self.at = value, at
+        if device != self.device:
+            self.device = None if device is None else intern(device)  # one name for all signals of the device
+        if period_s != self.period_s:
+            self.period_s = period_s  # else the object that is there
 
 
 class SavedSignal(Struct, kw_only=True):
@@ -180,11 +207,18 @@ class Patient:
         patient = cls(key)
         patient.covered, patient.state = saved.covered, saved.state
         patient.held_bytes = sum(len(held.value) for held in saved.state.held)
+        state = patient.state
+        if state.profile is not None:
+            state.profile = compact(state.profile, patient.id)
+        state.devices = {intern(name): device for name, device in state.devices.items()}
         for name, signal in saved.signals.items():
+            name = intern(name)  # noqa: PLW2901  # one for all patients
             patient.tracks[name] = tracks.load(key, signal_index[name], signal.track)
             patient.latest[name] = latest = signal.latest
             if latest.device is not None:
-                latest.device = intern(latest.device)  # the same name for each of its signals
+                latest.device = intern(latest.device)
+            if not latest.period_s:
+                latest.period_s = NO_PERIOD
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)
         return patient

@@ -5,6 +5,7 @@ model holds, that is about zero; a drift says that it does not any more: another
 state of health that the baseline has not followed.
 """
 
+import struct
 from math import inf
 
 from msgspec import Struct
@@ -37,39 +38,31 @@ class DriftState(Struct, kw_only=True):
     drifts: int = 0
 
 
+_TEST = PageHinkley(min_instances=MIN_CHUNKS, delta=DELTA, threshold=THRESHOLD)
+"""Lent to one signal after the other, and set to what that one remembers: an object each would be 500 bytes."""
+_NUMBERS = struct.Struct("=q5d?q")
+
+
 class Drift:
     """``update`` with each settled chunk; ``state`` to save, ``Drift(state)`` to carry on exactly where it was."""
 
-    __slots__ = ("_drifts", "_test")
+    __slots__ = ("_numbers",)
 
     def __init__(self, state: DriftState | None = None) -> None:
-        self._test = PageHinkley(min_instances=MIN_CHUNKS, delta=DELTA, threshold=THRESHOLD)
-        self._drifts = 0
-        if state is not None:
-            test = self._test
-            test._x_mean.n, test._x_mean._mean = state.chunks, state.mean
-            test._sum_increase, test._min_increase = state.increase, state.lowest
-            test._sum_decrease, test._max_decrease = state.decrease, state.highest
-            test._drift_detected = state.drifted
-            self._drifts = state.drifts
+        state = state or DriftState()
+        self._numbers = _NUMBERS.pack(*(getattr(state, name) for name in state.__struct_fields__))
 
     def update(self, mean_z: float) -> bool:
         """Take the mean standardised innovation of one settled chunk; True where the test finds a drift."""
-        self._test.update(max(-CLIP, min(CLIP, mean_z)))
-        drifted: bool = self._test.drift_detected
-        self._drifts += drifted
+        test, mean = _TEST, _TEST._x_mean
+        mean.n, mean._mean, up, lowest, down, highest, test._drift_detected, drifts = _NUMBERS.unpack(self._numbers)
+        test._sum_increase, test._min_increase, test._sum_decrease, test._max_decrease = up, lowest, down, highest
+        test.update(max(-CLIP, min(CLIP, mean_z)))
+        drifted, mean = bool(test.drift_detected), test._x_mean  # another object after a drift
+        sums = test._sum_increase, test._min_increase, test._sum_decrease, test._max_decrease
+        self._numbers = _NUMBERS.pack(int(mean.n), mean._mean, *sums, drifted, drifts + drifted)
         return drifted
 
     @property
     def state(self) -> DriftState:
-        test = self._test
-        return DriftState(
-            chunks=int(test._x_mean.n),
-            mean=test._x_mean._mean,
-            increase=test._sum_increase,
-            lowest=test._min_increase,
-            decrease=test._sum_decrease,
-            highest=float(test._max_decrease),
-            drifted=test.drift_detected,
-            drifts=self._drifts,
-        )
+        return DriftState(**dict(zip(DriftState.__struct_fields__, _NUMBERS.unpack(self._numbers), strict=True)))

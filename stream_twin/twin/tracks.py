@@ -154,8 +154,6 @@ class Track:
         del self.ids[start * ID_BYTES : end * ID_BYTES]
         if self.versions is not None:
             del self.versions[start:end]
-            if all(version == 1 for version in self.versions):
-                self.versions = None
 
     def place(self, identity: bytes, at: float) -> int:
         """Where a sample belongs: by time, then by id, so that the order of arrival does not matter."""
@@ -372,7 +370,10 @@ class Tracks:
         if known:
             self._settled.append((track, sum(known) / len(known)))
         track.settled_raw = next((raw for raw in reversed(settled[RAW::COLUMNS]) if not isnan(raw)), track.settled_raw)
-        track.remove(0, gone)
+        # Copies are as large as what they hold, with none of the room that the longer ones grew.
+        track.samples, track.ids = track.samples[gone * COLUMNS :], track.ids[gone * ID_BYTES :]
+        if track.versions is not None:
+            track.versions = track.versions[gone:] if any(version != 1 for version in track.versions[gone:]) else None
         track.applied -= gone
         track.checkpoints = tuple(Checkpoint(kept.index - gone, kept.state) for kept in track.checkpoints[last:])
 
