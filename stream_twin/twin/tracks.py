@@ -343,6 +343,7 @@ class Tracks:
             start, end = track.applied, first + length
             track.samples[start * COLUMNS + Z :: COLUMNS] = surprises[first:end]
             track.applied = start + length
+            gone = 0
             while mark < len(marks) and marks[mark] < end:
                 index = track.applied - (end - marks[mark])
                 row = before[mark]
@@ -351,31 +352,43 @@ class Tracks:
                 else:
                     track.checkpoints += (Checkpoint(index, row.tobytes()),)
                 beyond = index - self.pending_limit
-                limit = track.samples[(beyond - 1) * COLUMNS] if beyond > 0 else NO_FLOOR
-                self._settle(track, max(complete_to - track.lateness_s, limit))
+                limit = track.samples[(beyond - 1) * COLUMNS] if beyond > gone else NO_FLOOR
+                gone = self._settle(track, max(complete_to - track.lateness_s, limit), gone)
                 mark += 1
+            if gone:
+                self._forget(track, gone)
             first = end
 
-    def _settle(self, track: Track, watermark: float) -> None:
-        """Forget what no sample within the lateness can change any more: all before the last checkpoint behind the watermark."""
-        last = 0
+    def _settle(self, track: Track, watermark: float, gone: int) -> int:
+        """Settle what no sample within the lateness can change any more: all before the last checkpoint behind the watermark.
+
+        ``gone``: so many of the samples are settled already, and are to be forgotten. -> How many now.
+        """
+        samples, last = track.samples, 0
         for number, checkpoint in enumerate(track.checkpoints):
-            if checkpoint.index and track.samples[(checkpoint.index - 1) * COLUMNS] <= watermark:
+            if checkpoint.index > gone:
+                if samples[(checkpoint.index - 1) * COLUMNS] > watermark:
+                    break
                 last = number
         if not last:
-            return
-        gone = track.checkpoints[last].index
-        settled = track.samples[: gone * COLUMNS]
+            return gone
+        settled = samples[gone * COLUMNS : track.checkpoints[last].index * COLUMNS]
         known = [z for z in settled[Z::COLUMNS] if not isnan(z)]
         if known:
             self._settled.append((track, sum(known) / len(known)))
         track.settled_raw = next((raw for raw in reversed(settled[RAW::COLUMNS]) if not isnan(raw)), track.settled_raw)
+        track.checkpoints = track.checkpoints[last:]
+        return track.checkpoints[0].index
+
+    @staticmethod
+    def _forget(track: Track, gone: int) -> None:
+        """Once for all that is settled, since the rest is copied: a series may bring many times what is kept."""
         # Copies are as large as what they hold, with none of the room that the longer ones grew.
         track.samples, track.ids = track.samples[gone * COLUMNS :], track.ids[gone * ID_BYTES :]
         if track.versions is not None:
             track.versions = track.versions[gone:] if any(version != 1 for version in track.versions[gone:]) else None
         track.applied -= gone
-        track.checkpoints = tuple(Checkpoint(kept.index - gone, kept.state) for kept in track.checkpoints[last:])
+        track.checkpoints = tuple(Checkpoint(kept.index - gone, kept.state) for kept in track.checkpoints)
 
     # ------------------------------------------------------------------------------------------------------- belief
 
