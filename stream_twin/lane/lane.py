@@ -7,6 +7,7 @@ So assessments go together too, each patient still sees its records one after an
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, Protocol
 
@@ -128,8 +129,7 @@ class Lane:
         if not self._strangers or self._forgetting:
             return None
         patients = dict[str, dict[str, int]]()
-        while self._strangers and len(patients) < FORGOTTEN_TOGETHER:
-            key = next(iter(self._strangers))
+        for key in list(islice(self._strangers, FORGOTTEN_TOGETHER)):
             del self._strangers[key]
             patient = self.patients.get(key)
             if patient is not None and patient.is_blank:
