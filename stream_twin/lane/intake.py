@@ -183,14 +183,20 @@ class Intake:
         state = patient.state
         clock, due_at = self._own.clock, state.assessed_at + self._own.settings.estimate_every_s
         if clock >= due_at:
-            self._agenda.await_(patient, offset, arrived_at)
+            self._look_now(patient, offset, arrived_at)
         elif not urgent:
             self._agenda.wake(patient, due_at)
         elif state.urgent_at < clock:
             state.urgent_at = clock
-            self._agenda.await_(patient, offset, arrived_at)
+            self._look_now(patient, offset, arrived_at)
         else:  # once between two ticks is enough
             self._agenda.wake(patient, clock)
+
+    def _look_now(self, patient: Patient, offset: int, arrived_at: float | None = None) -> None:
+        if self._own.clock == -inf:  # nobody knows the time before the lane's first tick
+            self._agenda.wake(patient, -inf)
+        else:
+            self._agenda.await_(patient, offset, arrived_at)
 
     def _newest(self, track: Track, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
@@ -301,7 +307,7 @@ class Intake:
         self.fate(patient, "applied")
         self._enter(patient)
         self._release(patient, offset, over=False)
-        self._agenda.await_(patient, offset)
+        self._look_now(patient, offset)
 
     def _enter(self, patient: Patient) -> None:
         state = patient.state
@@ -327,7 +333,7 @@ class Intake:
         self.fate(patient, "applied")
         self._release(patient, offset, over=False)
         if state.profile is not None:
-            self._agenda.await_(patient, offset)
+            self._look_now(patient, offset)
 
     def _first(self, patient: Patient, identity: str, version: int) -> bool:
         """Whether this event was not taken before; remembers it."""

@@ -198,6 +198,23 @@ def test_a_value_out_of_its_limits_is_told_at_once_with_its_reason():
     assert raised.at < T0 + 300
 
 
+def test_before_the_first_tick_nothing_is_put_out_and_nothing_is_forgotten():
+    """Another worker may write into a lane that was never open."""
+    log = Log()
+    log.profile("p")
+    log.sample("p", "heart_rate", T0, 190.0)
+    lane = Lane(0, CATALOGUE)
+    assert lane.apply(log.records).outputs == []
+    before = len(log.records)
+    log.tick(T0 + 5)
+    restored = Lane.restore(0, CATALOGUE, lane.checkpoint(), [(b"p", lane.snapshot(b"p"))])
+    for each in (lane, restored):
+        put_out = [output for _, output in each.apply(log.records[before:]).outputs]
+        [alert] = [msgspec.json.decode(o.value, type=events.AlertChange) for o in put_out if o.topic == "alerts"]
+        assert alert.at == T0 + 5
+        assert "twin.estimates" in {output.topic for output in put_out}
+
+
 def test_silence_goes_by_what_is_complete_and_not_by_the_clock():
     log = Log()
     log.profile("p")
@@ -276,9 +293,9 @@ def test_a_record_whose_update_raises_is_set_aside_and_its_patient_goes_on(monke
     for patient in ("p", "q"):
         log.profile(patient)
     for k in range(20):
+        log.tick(T0 + 10 * k)
         for patient in ("p", "q"):
             log.sample(patient, "heart_rate", T0 + 10 * k, 70 + k if not (patient == "p" and k == 10) else 66.6)
-        log.tick(T0 + 10 * k + 1)
     original = Assessor._estimate
 
     def fragile(self, patient, belief, rows, arrived_at):
