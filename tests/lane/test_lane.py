@@ -292,6 +292,7 @@ def test_a_record_whose_update_raises_is_set_aside_and_its_patient_goes_on(monke
     log = Log()
     for patient in ("p", "q"):
         log.profile(patient)
+    log.tick(T0 - 10)
     for k in range(20):
         log.tick(T0 + 10 * k)
         for patient in ("p", "q"):
