@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -39,6 +39,12 @@ ALONE_BYTES = 128 << 10
 """Urgent alerts do not wait for more than this to be written with them, but go in a transaction of their own."""
 LOG_AHEAD = 20_000
 """Ingest waits above so many records written and not applied yet: what is behind stays in the sources, where lag shows it."""
+STEP_S = 0.02
+"""For which a lane applies its log in one go, about."""
+LEAST_RECORDS = 50
+"""Of the log in one go."""
+TO_ANSWER = 3
+"""Rounds of the event loop from an answer of the broker to the next question."""
 SLICE_BYTES = 512 << 10
 """Snapshots of a checkpoint in one transaction."""
 SLICE_TWINS = 16
@@ -67,6 +73,8 @@ class Host(Protocol):
     stages: Stages
     observer: Observer
     opening: asyncio.Semaphore
+    turn: asyncio.Lock
+    """Of lanes that have records to process."""
 
     @property
     def complete_to(self) -> float: ...
@@ -282,6 +290,7 @@ class Owner:
         self._outbox, self._results, self._broadcasts = Outbox(), Outbox(), list[bytes]()
         self._alerted: dict[bytes, None] = {}
         self._urgent = False
+        self._step_records = LEAST_RECORDS
         self._slices: deque[bytes] | None = None
         self._slice_twins = SLICE_TWINS
         self._checkpoint = b""
@@ -349,19 +358,27 @@ class Owner:
             await self._running.wait()
             self._wake.clear()
             self._configure()
-            moved = self._apply_slice()
+            moved = await self._in_turn(self._apply_slice)
             if self.behind() < LOG_AHEAD:
-                moved |= self._ingest_slice() if self._settings.clock == "wall" else self._ingest_behind_ticks()
+                moved |= await self._in_turn(self._ingest_slice if self._settings.clock == "wall" else self._ingest_behind_ticks)
             if self._outbox or self._results or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
                 self._due.set()
             if self._unwritten() > OUTBOX_BYTES:
                 self._at_once.set()
                 self._drained.clear()
                 await self._drained.wait()
-            elif moved:
-                await asyncio.sleep(0)
-            else:
+            elif not moved:
                 await self._wake.wait()
+
+    async def _in_turn(self, step: Callable[[], bool]) -> bool:
+        """One step of one lane, then what came from the broker meanwhile. A transaction is five questions and answers: while all
+        lanes of a worker take a step between two of them, it takes a second.
+        """
+        async with self._host.turn:
+            moved = step()
+            for _ in range(TO_ANSWER if moved else 0):
+                await asyncio.sleep(0)
+        return moved
 
     def _unwritten(self) -> int:
         return self._outbox.bytes + self._results.bytes
@@ -374,11 +391,15 @@ class Owner:
 
     def _apply_slice(self) -> bool:
         careful = self._intake.position(INPUTS) < self._careful_until
-        records = self._intake.take(INPUTS, self._settings.slice_records, self._careful_until if careful else None)
+        records = self._intake.take(INPUTS, self._step_records, self._careful_until if careful else None)
         if not records:
             return False
-        oldest_s = wall() - records[0].timestamp / 1000
+        oldest_s, started = wall() - records[0].timestamp / 1000, elapsed()
         applied = self._lane.apply(records, careful=careful)
+        if (took_s := elapsed() - started) > STEP_S:
+            self._step_records = max(len(records) // 2, LEAST_RECORDS)
+        elif took_s < STEP_S / 4:
+            self._step_records = min(self._step_records * 2, self._settings.slice_records)
         for offset, output in applied.outputs:
             if offset >= self._emitted:
                 self._results.put_output(output, self.number)

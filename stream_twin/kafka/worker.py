@@ -63,6 +63,7 @@ class Worker:
         self.settings, self.stages = settings, stages
         self.observer: Observer = observer or Silent()
         self.opening = asyncio.Semaphore(OPENING_AT_ONCE)
+        self.turn = asyncio.Lock()
         self.owners: dict[int, Owner] = {}
         self.health = Health()
         self._exit = exit
