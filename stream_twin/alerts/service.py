@@ -1,4 +1,6 @@
-"""One alert about the service itself, where its lane gets nothing to the end any more; never one per patient."""
+"""One alert about the service itself, where a lane of it is late or gets nothing to the end any more; never one per patient."""
+
+from typing import Literal
 
 import xxhash
 from msgspec import Struct
@@ -9,60 +11,97 @@ from stream_twin.events import AlertChange, AlertState
 SERVICE = "service"
 """Rule and patient of these alerts; the key of their records."""
 STALLED_AFTER_S = 120.0
-VERSION = 1
+"""Without any progress."""
+BEHIND_S, BEHIND_AFTER_S = 60.0, 60.0
+"""So far behind, for so long."""
+CAUGHT_UP_S = 30.0
+"""Less than this behind, the alert is over; between the two it stays as it is."""
+VERSION = 2
+WATCH = "Watch its patients by other means until then."
 
 
 class ServiceState(Struct, kw_only=True, omit_defaults=True):
-    """What a lane remembers about its own progress; saved with its checkpoint.
+    """What a lane remembers about its own progress; saved with its checkpoint. Times are the lane's clock at a tick.
 
-    since: lane clock of the first tick that found ``complete_to`` where it was: time in which nobody ticked does not
-    count, so a restart after an outage is not a stall.
+    began: the first tick. since: the first that found ``complete_to`` where it was. late_since, late_by_s: the first that found
+    the lane :data:`BEHIND_S` behind, and how far. standing: the alert says that it stands still. Time in which nobody ticked
+    does not count: after an outage a lane has :data:`BEHIND_AFTER_S` to catch up, then people are told that what they see is old.
     """
 
     complete_to: float | None = None
+    began: float | None = None
     since: float | None = None
+    late_since: float | None = None
+    late_by_s: float = 0.0
     alert_id: str | None = None
     raised_at: float = 0.0
+    sequence: int = 0
+    standing: bool = False
 
 
-def stalled(clock: float, complete_to: float, state: ServiceState, *, lane: int, offset: int) -> list[AlertChange]:
+def watch(clock: float, complete_to: float, state: ServiceState, *, lane: int, offset: int) -> list[AlertChange]:
     """To be called with every tick of a lane; ``offset``: the tick's in ``twin.inputs``. Moves ``state`` on."""
+    if state.began is None:
+        state.began = clock
     if state.complete_to is None or complete_to > state.complete_to:
-        moved_on = state.alert_id
         state.complete_to, state.since = complete_to, None
-        if moved_on is None:
-            return []
-        state.alert_id = None
-        text = f"lane {lane} is reading again after {duration(clock - state.raised_at)}"
-        return [_change("resolved", moved_on, clock, text, lane=lane, complete_to=complete_to)]
-    if state.since is None:
+    elif state.since is None:
         state.since = clock
-    if state.alert_id is not None or clock - state.since < STALLED_AFTER_S:
+    behind_s = clock - max(complete_to, state.began)  # a new lane is not behind since 1970
+    if behind_s > BEHIND_S and state.late_since is None:
+        state.late_since, state.late_by_s = clock, behind_s
+    elif behind_s <= CAUGHT_UP_S:
+        state.late_since = None
+
+    def change(to: AlertState, priority: Literal["high", "medium"], reason: str, next_step: str) -> list[AlertChange]:
+        assert state.alert_id is not None
+        state.sequence += 1
+        return [
+            AlertChange(
+                alert_id=state.alert_id,
+                sequence=state.sequence,
+                patient_id=SERVICE,
+                rule=SERVICE,
+                rule_version=VERSION,
+                subject=f"lane-{lane}",
+                kind="technical",
+                priority=priority,
+                state=to,
+                at=clock,
+                reason=reason,
+                evidence={"lane": float(lane), "complete_to": complete_to, "behind_s": behind_s},
+                next_step=next_step,
+            )
+        ]
+
+    stands = state.since is not None and clock - state.since >= STALLED_AFTER_S
+    # Not while it stands still, which may become the other alert.
+    late = state.since is None and state.late_since is not None and clock - state.late_since >= BEHIND_AFTER_S
+    if state.alert_id is not None and behind_s <= CAUGHT_UP_S:
+        over = change(
+            "resolved",
+            "high" if state.standing else "medium",
+            f"lane {lane} has caught up after {duration(clock - state.raised_at)}",
+            "",
+        )
+        state.alert_id, state.standing = None, False
+        return over
+    if not (stands or late) or (state.alert_id is not None and (state.standing or not stands)):
         return []
-    state.alert_id = xxhash.xxh3_64_hexdigest(f"{SERVICE}\0lane-{lane}\0{offset}\0{clock!r}".encode())
-    state.raised_at = clock
-    text = (
-        f"Lane {lane} of the service has not caught up for {duration(clock - state.since)}: what its patients sent in the last "
-        f"{duration(clock - complete_to)} may not have been judged"
-    )
-    return [_change("raised", state.alert_id, clock, text, lane=lane, complete_to=complete_to)]
-
-
-def _change(state: AlertState, alert_id: str, clock: float, reason: str, *, lane: int, complete_to: float) -> AlertChange:
-    return AlertChange(
-        alert_id=alert_id,
-        sequence=1 if state == "raised" else 2,
-        patient_id=SERVICE,
-        rule=SERVICE,
-        rule_version=VERSION,
-        subject=f"lane-{lane}",
-        kind="technical",
-        priority="high",
-        state=state,
-        at=clock,
-        reason=reason,
-        evidence={"lane": float(lane), "complete_to": complete_to},
-        next_step="Check the broker and the workers with `stream-twin doctor`; watch the patients by other means until then."
-        if state == "raised"
-        else "",
-    )
+    to: AlertState = "escalated"
+    if state.alert_id is None:
+        state.alert_id = xxhash.xxh3_64_hexdigest(f"{SERVICE}\0lane-{lane}\0{offset}\0{clock!r}".encode())
+        state.raised_at, state.sequence, to = clock, 0, "raised"
+    if stands:
+        state.standing = True
+        reason = (
+            f"Lane {lane} of the service has got nothing to the end for {duration(clock - (state.since or clock))}: what its "
+            f"patients sent in the last {duration(behind_s)} may not have been judged"
+        )
+        return change(to, "high", reason, f"Check the broker and the workers with `stream-twin doctor`. {WATCH}")
+    late_for, old = duration(clock - (state.late_since or clock)), duration(behind_s)
+    reason = f"Lane {lane} of the service has been late for {late_for}: what it says of its patients is {old} old. "
+    if behind_s < state.late_by_s:
+        return change(to, "medium", f"{reason}It is catching up", f"Wait until it has caught up. {WATCH}")
+    next_step = f"Start another worker; docs/scaling.md says how many. {WATCH}"
+    return change(to, "medium", f"{reason}More comes than it can do", next_step)

@@ -7,6 +7,9 @@ from stream_twin.clock import wall
 from stream_twin.kafka.broker import Broker, Part
 from stream_twin.kafka.group import Group
 
+PROBES = 120
+"""Under way at once; behind by more seconds than that, one is given up where they are closest."""
+
 
 class Completeness:
     """Note the sources' ends at time T; once the group's committed positions have reached them all, T is complete.
@@ -17,7 +20,7 @@ class Completeness:
 
     def __init__(self, broker: Broker, group: Group, sources: list[Part]) -> None:
         self._broker, self._group, self._sources = broker, group, sources
-        self._probes: deque[tuple[float, dict[Part, int]]] = deque(maxlen=60)
+        self._probes: deque[tuple[float, dict[Part, int]]] = deque()
         self.complete_to = 0.0
         self.ends: dict[Part, int] = {}
 
@@ -25,8 +28,10 @@ class Completeness:
         """Raises KafkaException, KafkaError or TimeoutError with the broker away: nothing is known then."""
         at = wall()  # before the ends: what is sent while asking may be in or out
         self.ends = await asyncio.to_thread(self._broker.end_offsets, self._sources)
-        if len(self._probes) == self._probes.maxlen:
-            self._probes.pop()  # the oldest is what everybody waits for
+        if len(self._probes) == PROBES:
+            # The oldest is what everybody waits for, and without any between, the answer would then stand still.
+            times = [at for at, _ in self._probes]
+            del self._probes[min(range(1, PROBES - 1), key=lambda n: times[n + 1] - times[n - 1])]
         self._probes.append((at, self.ends))
         committed = await self._group.committed(self._sources)
         while self._probes and all(committed[part] >= end for part, end in self._probes[0][1].items() if end > 0):

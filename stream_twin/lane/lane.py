@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from stream_twin import events
 from stream_twin.alerts.desk import Desk
-from stream_twin.alerts.service import SERVICE, ServiceState, stalled
+from stream_twin.alerts.service import SERVICE, ServiceState, watch
 from stream_twin.events import AlertChange, ModelParameters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
@@ -296,7 +296,7 @@ class Lane:
         own = self._own
         own.clock, own.complete_to = max(own.clock, tick.clock), max(own.complete_to, tick.complete_to)
         self._fate("applied")
-        changes = stalled(own.clock, own.complete_to, own.service, lane=self.number, offset=self._offset)
+        changes = watch(own.clock, own.complete_to, own.service, lane=self.number, offset=self._offset)
         self._out.alerts(SERVICE.encode(), changes, self._offset)
         for patient in self._agenda.due(own.clock, own.complete_to, self.patients, self._offset):
             self._changed[patient.key] = None

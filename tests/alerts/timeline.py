@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
-from stream_twin.alerts.service import ServiceState, stalled
+from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
 from stream_twin.signals import load
 from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
@@ -120,7 +120,7 @@ class Ward:
                 stops = [start for start, end in standing_still if start <= self.clock < end]
                 self.complete_to = max(self.complete_to, min([self.clock - LAG_S, *stops]))
                 self.offset += 1
-                self.changes += stalled(self.clock, self.complete_to, self.service, lane=0, offset=self.offset)
+                self.changes += watch(self.clock, self.complete_to, self.service, lane=0, offset=self.offset)
                 woken = self.book.wake_at is not None and self.book.wake_at <= self.complete_to
                 reminded = self.book.clock_at is not None and self.book.clock_at <= self.clock
                 if woken or reminded or self.every_tick:
