@@ -302,6 +302,8 @@ class Samples(Input, tag="samples", frozen=True, kw_only=True):
     arrived_at: float
     """Of the first."""
     samples: list[Sample]
+    thinned: dict[int, list[int]] = {}
+    """In a flood: offset of a sample here -> offsets of those for which it stands, which are in no input."""
 
 
 class SampleSeries(FromSource, tag="series", frozen=True, kw_only=True):

@@ -13,13 +13,17 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from stream_twin.audit.lanes import CHECKPOINT, COMPARED, LaneAudit
-from stream_twin.audit.sources import SourcePartition, fingerprint
-from stream_twin.events import Source
+from stream_twin.audit.sources import Judged, SourcePartition, fingerprint
+from stream_twin.audit.thinned import Group
+from stream_twin.events import Samples, Source
+from stream_twin.ingest import Bounds, Ingest
 from stream_twin.signals import Catalogue
 from stream_twin.topics import BY_NAME, SOURCES
 
 READING_ORDER = ("twin.state", "alerts", "learning.examples", "dead.letters", "twin.inputs", *(topic.name for topic in SOURCES))
 """With this order a service may go on while it is audited: what a topic refers to is read after it."""
+GENEROUS = Bounds(max_bytes=1 << 31, max_depth=1 << 20)
+"""What the service took by its own settings is not refused here."""
 SHOWN = 5
 """Offenders named in a row."""
 OUTCOMES = ("applied", "duplicate", "late", "rejected", "failed", "held")
@@ -67,6 +71,7 @@ class _Logged(msgspec.Struct):
     topic: str = ""
     partition: int = 0
     samples: list[_Sample] = []
+    thinned: dict[int, list[int]] = {}
 
     def sources(self) -> list[tuple[Source, msgspec.Raw]]:
         if self.source is not None:
@@ -100,6 +105,7 @@ class Audit:
         self._misplaced: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._begins: dict[tuple[str, int], int] = {}
+        self._ingest = Ingest(catalogue, GENEROUS)
 
     def bounds(self, topic: str, partition: int, begin: int, end: int) -> None:
         """Offsets that the topic holds; before any of its records. What retention took away cannot be judged."""
@@ -124,6 +130,8 @@ class Audit:
         else:
             source = self._source(topic, partition)
             source.sent(record.offset, fingerprint(key if source.lanes == 1 else b"", value))
+            if (group := source.group(record.offset)) is not None:
+                group.came(key, self._ingest.sample(topic, record.offset, key, value))
 
     def advance(self) -> None:
         """Apply the log as far as it came. Call it now and then once ``twin.state`` is fed; memory stays bounded by it."""
@@ -138,7 +146,8 @@ class Audit:
         return source
 
     def _feed_log(self, lane: LaneAudit, offset: int, key: bytes, value: bytes) -> None:
-        parts = _logged(value).sources()
+        logged = _logged(value)
+        parts = logged.sources()
         lane.logged(offset, key, value, max(len(parts), 1))
         here = f"twin.inputs/{lane.number}/{offset}"
         for origin, original in parts:
@@ -152,6 +161,17 @@ class Audit:
             if source_offset <= self._reached.get(route, -1):
                 self._misplaced.append(f"{here} comes from {topic}/{partition}/{source_offset}, after a later one")
             self._reached[route] = max(source_offset, self._reached.get(route, -1))
+        if logged.thinned:
+            self._feed_thinned(key, msgspec.json.decode(value, type=Samples), here)
+
+    def _feed_thinned(self, key: bytes, logged: Samples, here: str) -> None:
+        topic, partition = logged.topic, logged.partition
+        samples = {sample.offset: sample for sample in logged.samples}
+        for offset, others in logged.thinned.items():
+            if (standing := samples.get(offset)) is None:
+                self._misplaced.append(f"{here} has no sample of {topic}/{partition}/{offset}, which is to stand for others")
+                continue
+            self._source(topic, partition).thinned(Group(f"{topic}/{partition}/{offset}", key, standing, len(others)), others)
 
     def _feed_state(self, lane: LaneAudit, key: bytes, value: bytes | None) -> None:
         if key[:1] == b"p":
@@ -203,24 +223,27 @@ class Audit:
             offender for lane in judged for offender in ([lane.broken] if lane.broken else []) + lane.differing + lane.ahead()
         ]
         logged = sum(lane.inputs for lane in self._lanes)
+        sources = [self._sources[name].judge() for name in sorted(self._sources)]
         return [
-            self._source_row(),
+            self._source_row(sources),
             _row("inputs stand in their lane, in their source's order", logged, self._misplaced),
             _row("inputs end in one way each", sum(lane.inputs for lane in judged), miscounted, note),
             _row("snapshots equal the oracle's", sum(lane.compared for lane in judged), state, note),
             *(self._output_row(topic, judged, note) for topic in COMPARED),
             _row("twins restored from twin.state equal the oracle's", twins, differing, note),
             *(Row(f"inputs {outcome}", fates[outcome]) for outcome in OUTCOMES),
+            Row("source records thinned, another one's sample stands for them", sum(one.thinned for one in sources)),
             *(Row(f"dead letters, {reason}", count) for reason, count in sorted(self._reasons.items())),
         ]
 
-    def _source_row(self) -> Row:
-        judged = [self._sources[name].judge() for name in sorted(self._sources)]
+    def _source_row(self, judged: list[Judged]) -> Row:
         notes = []
         if waiting := sum(one.waiting for one in judged):
             notes.append(f"{waiting} not read by the service yet")
         if compacted := sum(one.compacted for one in judged):
             notes.append(f"{compacted} more were replaced in compacted topics")
+        if unproven := sum(one.unproven for one in judged):
+            notes.append(f"{unproven} samples stand for others that are not all there any more")
         notes += [
             f"{topic}/{partition} cannot be judged before offset {begin}"
             for (topic, partition), begin in sorted(self._begins.items())

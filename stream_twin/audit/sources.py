@@ -2,10 +2,11 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from stream_twin.audit.thinned import Group
 from stream_twin.topics import MAX_RECORD_BYTES
 
 
@@ -41,6 +42,9 @@ class SourcePartition:
         self._altered: list[int] = []
         self._again: list[int] = []
         self._broadcast: dict[int, bytearray] = {}
+        self._groups: list[Group] = []
+        self._group_of = array("I")
+        """By offset, number of its group and 1; empty until the first."""
 
     def bounds(self, begin: int, end: int) -> None:
         """Offsets the topic holds: before ``begin`` retention took them, and ``end`` is where the audit stopped reading."""
@@ -64,6 +68,24 @@ class SourcePartition:
         self._kept[i] = print_
         if self.lanes > 1 and not dead:
             self._count_broadcast(offset, i, lane)
+
+    def thinned(self, group: Group, offsets: Iterable[int]) -> None:
+        """Samples of the group's record stand in the log for the records at ``offsets``."""
+        self._groups.append(group)
+        for offset in offsets:
+            if (i := self._index(offset)) is not None:
+                self._inputs[i] = min(self._inputs[i] + 1, 255)
+                self._group_of.frombytes(bytes(4 * (len(self._seen) - len(self._group_of))))
+                self._group_of[i] = len(self._groups)
+                self._kept[i] = self._kept[i] or self._sent[i]
+
+    def group(self, offset: int) -> Group | None:
+        """The group of a record that was sent just now, if another one stands for it."""
+        i = offset - self._base
+        if not 0 <= i < len(self._group_of) or not self._group_of[i]:
+            return None
+        self._kept[i] = self._kept[i] or self._sent[i]
+        return self._groups[self._group_of[i] - 1]
 
     def _count_broadcast(self, offset: int, i: int, lane: int) -> None:
         if self._complete[i]:
@@ -95,6 +117,9 @@ class SourcePartition:
         read = np.arange(len(seen)) < max(self.position - self._base, last)
         judged = Judged(self.name, self.begin)
         judged.records = int(seen.sum())
+        judged.thinned = sum(1 for number in self._group_of if number)
+        judged.offenders += [sentence for group in self._groups if (sentence := group.wrong())]
+        judged.unproven = sum(not group.judged for group in self._groups)
         judged.waiting = int(((seen > 0) & ~read).sum())
         judged.add("is neither in the log nor a dead letter", self._offsets((seen > 0) & ~ended & read))
         judged.add("is both in the log and a dead letter", self._offsets((inputs > 0) & (dead > 0)))
@@ -122,7 +147,8 @@ class Judged:
     """What was found in one partition: counts, and a sentence for each record that does not add up."""
 
     def __init__(self, name: str, begin: int) -> None:
-        self.name, self.begin, self.records, self.waiting, self.compacted = name, begin, 0, 0, 0
+        self.name, self.begin = name, begin
+        self.records = self.waiting = self.compacted = self.thinned = self.unproven = 0
         self.offenders: list[str] = []
 
     def add(self, what: str, offsets: Iterator[int]) -> None:

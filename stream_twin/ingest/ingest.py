@@ -4,10 +4,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from math import inf
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from stream_twin.events import (
     AlertCommand,
@@ -38,6 +39,7 @@ from stream_twin.ingest.identity import check_key
 from stream_twin.ingest.measurements import Dictionary, Measurements, environment_sample
 from stream_twin.ingest.origin import Counts, Origin
 from stream_twin.ingest.reasons import Rejection
+from stream_twin.ingest.thinning import thin
 from stream_twin.signals import Catalogue
 
 EVERY_LANE = b""
@@ -73,13 +75,15 @@ class Bounds(Struct, frozen=True, kw_only=True):
     dead_letter_bytes: int = 2_000_000
     """A larger value is cut to ``dead_letter_head`` bytes in its dead letter."""
     dead_letter_head: int = 65_536
+    samples_per_s: Annotated[int, Meta(ge=1)] = 100
+    """Of one patient, device and signal, by the time of measurement. If more are read at once, one stands for all of a second."""
 
 
 class Ingested(NamedTuple):
     """What became of some records of one partition: each is in exactly one of the two lists, those of a key in their order.
 
-    ``counts``: ("accepted", topic), ("rejected", reason), ("absent", topic) -> how many; absent are samples without a value,
-    the others records.
+    ``counts``: ("accepted", topic), ("rejected", reason), ("absent", topic), ("thinned", topic) -> how many; absent are samples
+    without a value, thinned are accepted records for which another one's sample stands.
     """
 
     inputs: list[tuple[bytes, bytes]]
@@ -139,6 +143,7 @@ class Ingest:
         rejected: list[Output] = []
         counts: Counts = Counter()
         accepted = absent = 0
+        crowded = False
         for record in records:
             key, value, offset = record.key, record.value, record.offset
             arrived_at = record.timestamp / 1000
@@ -173,13 +178,32 @@ class Ingest:
                 gathered = gathering[key] = [sample]
                 inputs.append((key, Samples(topic=topic, partition=partition, arrived_at=arrived_at, samples=gathered)))
             if len(gathered) == TOGETHER or len(value) > LARGE_BYTES:
+                crowded = crowded or len(gathered) == TOGETHER
                 del gathering[key]
+        most = self._bounds.samples_per_s
+        if accepted > most and (crowded or max(map(len, gathering.values()), default=0) > most):
+            inputs, thinned = thin(inputs, most)
+            if thinned:
+                counts["thinned", topic] = thinned
         if accepted:
             counts["accepted", topic] = accepted
         if absent:
             counts["absent", topic] += absent
         encode = self._encode
         return Ingested([(key, encode(made)) for key, made in inputs], rejected, counts)
+
+    def sample(self, topic: str, offset: int, key: bytes, value: bytes | None) -> Sample | None:
+        """What a single observation says, whenever it claims to be measured; None where it is none, or refused."""
+        decode, measurements = self._topics[topic][0], self._measurements.get(topic)
+        if measurements is None:
+            return None
+        try:
+            body = decode(value)
+            if type(body) is not Observation:
+                return None
+            return measurements.sample(body, key, offset, 0.0, Raw(value or b""), inf)
+        except Rejection:
+            return None
 
     def _dead_letter(self, topic: str, partition: int, record: SourceRecord, rejection: Rejection) -> Output:
         key, value, longest = record.key or b"", record.value or b"", self._bounds.dead_letter_bytes

@@ -40,6 +40,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "rejected", "counter", "Records refused, by stage (ingest, twin) and reason; each is a dead letter.", ("stage", "reason")
     ),
     Entry("absent", "counter", "Samples that say why they have no value.", ("topic",)),
+    Entry("thinned", "counter", "Records for which another one's sample stands: a flood.", ("topic",)),
     Entry("inputs", "counter", "Records of twin.inputs: applied, duplicate, late, rejected, failed.", ("outcome",)),
     Entry("series_samples", "counter", "Samples of series: applied, duplicate, late, conflict, absent.", ("outcome",)),
     Entry(

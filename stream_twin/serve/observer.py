@@ -58,8 +58,8 @@ class WorkerMetrics:
         for (what, which), count in counts.items():
             if what == "rejected":
                 self.numbers.add("rejected", count, "ingest", which)
-            elif what == "absent":
-                self.numbers.add("absent", count, which)
+            elif what in ("absent", "thinned"):
+                self.numbers.add(what, count, which)
 
     def applied(self, records: int, applied: Applied, oldest_s: float) -> None:
         self.numbers.add("events_in", records, "twin.inputs")

@@ -115,7 +115,8 @@ def test_a_patients_observations_go_together_in_their_order():
 
 
 def test_a_flood_of_one_patient_is_few_records_and_a_large_observation_is_the_last_of_its_record():
-    bodies = [observation(id=f"n{i}", **({"note": "x" * LARGE_BYTES} if i == 3 else {})) for i in range(2 * TOGETHER)]
+    bodies = [observation(id=f"n{i}", measured_at=NOW - 5000 + i) for i in range(2 * TOGETHER)]
+    bodies[3]["note"] = "x" * LARGE_BYTES
     result = run("wearable.observations", *(Record(json.dumps(b).encode(), offset=i) for i, b in enumerate(bodies)))
     found = [msgspec.json.decode(value, type=events.AnyInput).samples for _, value in result.inputs]
     assert [len(samples) for samples in found] == [4, TOGETHER, TOGETHER - 4]
