@@ -175,22 +175,26 @@ def delay(place: Place, scale: Scale, found: Counter[str]) -> list[Result]:
             feed = _Feed(sender, scale, case)
             feed.run(Phase("warm", mixed=False), max(scale.phase_s / 3, 2))
             for phase in phases(scale):
-                began = time.time()
+                began, cost, thin = time.time(), worker.cpu_s(), _thinned(worker)
                 feed.run(phase, scale.phase_s)
                 until = time.time()
                 _wait_until_done(worker)
+                cost, thin = worker.cpu_s() - cost, _thinned(worker) - thin
                 late = np.sort(estimates.latencies_ms(began, until))
                 if not len(late):
                     raise RuntimeError(f"{phase.name}: no estimate of the patients who send good samples was heard")
                 p50, p99, longest = float(np.quantile(late, 0.5)), float(np.quantile(late, 0.99)), float(late[-1])
                 told = f"{len(late)} estimates, p50 {p50:.0f}, p99 {p99:.0f}, longest {longest:.0f} ms"
-                print(f"{phase.name}: {told}, memory {memory.most / 2**20:.0f} MB", flush=True)
+                print(f"{phase.name}: {told}, {cost:.1f} s of CPU, memory {memory.most / 2**20:.0f} MB", flush=True)
                 rows += [
                     Result(f"{phase.name}: delay, p50", "ms", [p50]),
                     Result(f"{phase.name}: delay, p99", "ms", [p99]),
                     Result(f"{phase.name}: delay, longest", "ms", [longest], DELAY_MS if scale.judged else None, at_most=True),
+                    Result(f"{phase.name}: CPU of the worker", "s", [cost]),
                     Result(f"{phase.name}: memory", "MB", [memory.reset() / 2**20]),
                 ]
+                if thin:
+                    rows.append(Result(f"{phase.name}: thinned", "records", [thin]))
         found.update(judge(place, sender.expected, patience_s=30))
         memory.stop()
     found.update(_audited(place))
@@ -206,6 +210,10 @@ def _wait_until_done(worker: Service) -> None:
             raise TimeoutError(f"the worker is still behind {PATIENCE_S:.0f} s after the phase")
         time.sleep(0.5)
     time.sleep(0.5)
+
+
+def _thinned(worker: Service) -> float:
+    return sum(value for name, value in worker.numbers().items() if name.startswith("stream_twin_thinned_total"))
 
 
 def _of_the_good(value: bytes) -> float | None:

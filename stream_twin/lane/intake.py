@@ -70,7 +70,9 @@ class Intake:
         lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._tracks.offer
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
-                alone = entry if len(entry.samples) == 1 else replace(entry, arrived_at=sample.arrived_at, samples=[sample])
+                alone = entry
+                if len(entry.samples) > 1:
+                    alone = replace(entry, arrived_at=sample.arrived_at, samples=[sample], thinned={})
                 self._hold_or_reject(patient, alone, reason, offset)
                 continue
             value = sample.value
