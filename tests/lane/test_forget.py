@@ -6,9 +6,10 @@ from itertools import count
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from stream_twin import events
 from stream_twin.audit import Audit
 from stream_twin.lane import Lane, LaneSettings
-from tests.lane.log import CATALOGUE, T0, Log, Record, dead_letters
+from tests.lane.log import CATALOGUE, T0, Log, Record, dead_letters, encode
 from tests.memory_service import Record as Committed
 
 HOLD_S = 20.0
@@ -251,3 +252,22 @@ def test_what_was_asked_twice_counts_once():
     assert owner.lane.fates()["rejected"] == 1
     assert owner.lane.fates()["duplicate"] == 1
     assert all(judged(owner).values())
+
+
+def test_strangers_of_the_log_before_are_forgotten_too():
+    """`topics grow` takes everybody over; what became of their inputs was counted in the log before."""
+    before = Owner()
+    before.sample("a", "heart_rate", 70.0)
+    before.tick(3 * TICK_S)
+    before.tick(3 * TICK_S)
+    before.apply(10)
+    left = before.lane.snapshot(b"a")
+    assert left is not None
+    owner = Owner()
+    owner.log.put(b"a", encode(events.PatientBase(snapshot=left)))
+    owner.apply(10)
+    assert list(owner.lane.patients) == [b"a"]
+    owner.finish()
+    assert not owner.lane.patients
+    assert owner.lane.fates().total() == len(owner.log.records)
+    assert owner.lane.fates()["rejected"] == 0
