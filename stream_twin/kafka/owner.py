@@ -114,9 +114,12 @@ class _MadeOf(msgspec.Struct):
 
     source: tuple[str, int, int] | None = None
     samples: list[_Sample] = []
+    thinned: dict[int, list[int]] = {}
 
     def offsets(self) -> set[int]:
-        return {self.source[2]} if self.source is not None else {sample.offset for sample in self.samples}
+        if self.source is not None:
+            return {self.source[2]}
+        return {sample.offset for sample in self.samples}.union(*self.thinned.values())
 
 
 _made_of = msgspec.json.Decoder(_MadeOf).decode
