@@ -51,6 +51,8 @@ SLICE_TWINS = 16
 """At least; otherwise a checkpoint takes half the time until the next one, so that no transaction grows much by it."""
 LAST_SLICE_BYTES = 4 << 20
 GROUP_OFFSETS_EVERY_S = 0.95
+KEYS_REMEMBERED = 200_000
+"""With the lane of each; strangers have keys as well."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -466,6 +468,8 @@ class Owner:
                 continue
             if (lane := lanes.get(key)) is None:
                 # From the key alone: how a source's producer chose its partition is not trusted.
+                if len(lanes) >= KEYS_REMEMBERED:
+                    lanes.clear()
                 lane = lanes[key] = (murmur2(key) & 0x7FFFFFFF) % count
             outbox.put(INPUTS, lane, key, value)
         for output in ingested.rejected:
