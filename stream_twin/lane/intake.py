@@ -373,7 +373,10 @@ class Intake:
             return
         result = self.desk.command(patient.state.book, command, self._own.clock, offset)
         if isinstance(result, Rejection):
+            del patient.state.event_ids[command.id]  # put through again it may be right
             self._reject(patient, entry, offset, result.reason, result.detail)
+            if patient.is_blank:
+                self._agenda.wake(patient, self._own.complete_to)
             return
         self.fate(patient, "applied")
         self.out.alerts(patient.key, result, offset)

@@ -3,6 +3,7 @@
 from collections import deque
 from itertools import count
 
+import msgspec
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,9 @@ class Owner:
 
     def write(self, topic: str, key: bytes, value: bytes | None, headers=()) -> None:
         self.topics[topic].append(Committed(len(self.topics[topic]), key, value, headers))
+
+    def alerts(self) -> list[events.AlertChange]:
+        return [msgspec.json.decode(record.value or b"", type=events.AlertChange) for record in self.topics["alerts"]]
 
     def finish(self) -> None:
         """Long enough for everybody to be refused and forgotten, and all of it committed."""
@@ -271,3 +275,25 @@ def test_strangers_of_the_log_before_are_forgotten_too():
     assert not owner.lane.patients
     assert owner.lane.fates().total() == len(owner.log.records)
     assert owner.lane.fates()["rejected"] == 0
+
+
+def test_who_only_sent_a_command_is_forgotten_and_a_refused_command_can_be_put_through_again():
+    owner = Owner()
+    command = events.AlertCommand(id="c", patient_id="a", by="nurse", at=T0, action="acknowledge", alert_id="x")
+    for _ in range(2):
+        owner.log.send("alert.commands", command)
+    owner.finish()
+    assert not owner.lane.patients
+    assert owner.lane.fates()["rejected"] == len(owner.topics["dead.letters"]) == 2
+    owner.enrol("a")
+    owner.turn(0, cut=True)
+    for at in range(3):
+        owner.sample("a", "spo2", 70.0 + at)
+        owner.turn(0, cut=False)
+    [*_, alert] = owner.alerts()
+    for told in ("x", alert.alert_id):
+        owner.log.send("alert.commands", msgspec.structs.replace(command, alert_id=told))
+    owner.finish()
+    assert owner.lane.fates()["rejected"] == 3
+    assert "acknowledged" in [change.state for change in owner.alerts()]
+    assert all(judged(owner).values())
