@@ -14,7 +14,8 @@ from stream_twin.datasets import ward_rubbish
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.follower import Follower
 
-PATIENTS, PLACES = 60, 20
+PATIENTS, PLACES, STRANGERS = 60, 20, 40
+FLOOD = 400
 POISON = "poison-"
 """How the id of a finding begins whose update raises, under :mod:`benchmarks.chaos.faulty`."""
 encode = msgspec.json.encode
@@ -207,6 +208,25 @@ class Load(threading.Thread):
         )
         self._send("alert.commands", patient, command)
 
+    def _stranger(self, patient: str) -> None:
+        """Samples of somebody unknown, who is refused, forgotten, comes back, and may be enrolled after all."""
+        stranger = f"stranger-{self._draws.randrange(STRANGERS):02}"
+        if self._draws.random() < 0.02:
+            self._enrol(stranger)
+        self._send("wearable.observations", stranger, self._observation(stranger))
+
+    def _flood(self, patient: str) -> None:
+        """More samples of one signal in a second than anybody needs."""
+        at = float(int(wall()))
+        for number in range(FLOOD):
+            code, unit, mean, spread = SIGNALS[0]
+            value = round(self._draws.gauss(mean, spread), 1)
+            name = f"flood-{self.sent}-{number}"
+            sample = events.Observation(
+                id=name, patient_id=patient, code=code, unit=unit, value=value, measured_at=at + number / FLOOD
+            )
+            self._send("wearable.observations", patient, sample)
+
     def _rubbish(self, patient: str) -> None:
         kind = self._draws.choice(ward_rubbish.KINDS)
         stranger = f"patient-{self._draws.randrange(PATIENTS):02}"
@@ -218,7 +238,7 @@ class Load(threading.Thread):
 
 
 _OF_A_HUNDRED = {
-    Load._wearable: 60,
+    Load._wearable: 58,
     Load._clinical: 12,
     Load._late: 4,
     Load._again: 5,
@@ -230,5 +250,7 @@ _OF_A_HUNDRED = {
     Load._outcome: 1,
     Load._command: 2,
     Load._rubbish: 4,
+    Load._stranger: 1.9,
+    Load._flood: 0.1,
 }
 """How many records of each kind."""

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 MAY = frozenset({ExitCode.STOPPED, ExitCode.FENCED, -signal.SIGKILL, -signal.SIGTERM})
 """How a worker may end; everything else is a finding. By SIGTERM itself where Python was not even loaded yet."""
 STOPS_WITHIN_S = 8.0
-OPTIONS = "--metrics-port 0 --checkpoint-every-s 3 --set lane.estimate_every_s=1 --set lane.example_every_s=60"
+OPTIONS = (
+    "--metrics-port 0 --checkpoint-every-s 3 --set lane.estimate_every_s=1 --set lane.example_every_s=60"
+    " --set lane.hold_unknown_s=5"
+)
 NEXT_SCHEMA = ("--schema", "2")
 FAULTY = (sys.executable, "-m", "benchmarks.chaos.faulty")
 
