@@ -9,14 +9,15 @@ from benchmarks import latency, load, report, service
 from benchmarks.report import Result
 from benchmarks.scale import Scale
 from benchmarks.service import Place
+from stream_twin.kafka.heap import GIVE_BACK_EVERY_S
 
 MB, KB = 2**20, 2**10
 STEPS = 2
 HOUR = 60
 """Samples of each signal of an hour: one a minute."""
 LANES = 16
-REST_S = 8.0
-"""For the clock to pass what was read, so that it settles, and for a checkpoint to be written."""
+REST_S = 2 * GIVE_BACK_EVERY_S
+"""For the clock to pass what was read, so that it settles, for a checkpoint to be written, and for memory to be given back."""
 RATE = 5000.0
 TWINS_WANTED, KB_WANTED = 100_000, 10.0
 What = Literal["few", "many", "pending"]

@@ -23,11 +23,12 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
-from stream_twin.kafka import admin, headers, state  # noqa: F401  # headers: so that aiokafka can read them
+from stream_twin.kafka import admin, headers, state
 from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
 from stream_twin.kafka.group import Group
 from stream_twin.kafka.health import Health
+from stream_twin.kafka.heap import GIVE_BACK_EVERY_S, give_back
 from stream_twin.kafka.intake import TICKS
 from stream_twin.kafka.learner import STATE_LANE, LearnerRunner
 from stream_twin.kafka.owner import INPUTS, SOURCES, Owner
@@ -82,7 +83,8 @@ class Worker:
 
     def unready(self) -> str | None:
         """Why patients of this worker's lanes are not watched, or None; may be called from another thread."""
-        return self.health.unready(list(self.owners.values()))
+        owners = list(self.owners.values())
+        return self.health.unready(owners) or next((owner.unreadable for owner in owners if owner.unreadable), None)
 
     # ------------------------------------------------------------------------------------------------ for its lanes
 
@@ -205,10 +207,23 @@ class Worker:
     def _reading_failed(self, error: BaseException) -> None:
         if isinstance(error, OffsetOutOfRangeError):
             self.fail(ExitCode.GAP, f"records that a lane still needs are gone: {error}: the next start names the way out")
+        elif isinstance(error, headers.Unreadable):
+            self._cannot_read(error)
         elif is_away(error):
             log.warning("reading stopped: %s", error)
         else:
             self.fail(ExitCode.FAILED, f"reading failed: {type(error).__name__}: {error}")
+
+    def _cannot_read(self, error: headers.Unreadable) -> None:
+        """The other topics of that lane go on, and so do the other lanes: they have patients too."""
+        lane = error.tp.partition
+        if error.tp.topic == self.app.inputs_topic:
+            self.fail(ExitCode.GAP, f"{error}: lane {lane} cannot go on; put the log right from a copy of that partition")
+        topic = error.tp.topic.removeprefix(self.settings.prefix)
+        mend = f"stream-twin topics skip --lane {lane} --topic {topic} --offset {error.offset}"
+        log.critical("%s; nothing after it is read until %s passes over it", error, mend)
+        if (owner := self.owners.get(lane)) is not None:
+            owner.unreadable = f"{error}; {mend} passes over it"
 
     async def _hand_over(self, app: Any, revoked: Any, **_: Any) -> None:
         """Before a rebalance: who gets a lane next will have little of its log to read again.
@@ -269,10 +284,13 @@ class Worker:
         self._learners = []
 
     async def _watch(self) -> None:
-        """Once a second: how complete the logs are, and how far behind the lanes."""
-        prefix = len(self.settings.prefix)
+        """Once a second: how complete the logs are, and how far behind the lanes; now and then, what memory is not needed."""
+        prefix, given_back = len(self.settings.prefix), elapsed()
         while True:
             await asyncio.sleep(1)
+            if elapsed() >= given_back + GIVE_BACK_EVERY_S:
+                await asyncio.to_thread(give_back)
+                given_back = elapsed()
             self._tell_lanes()
             try:
                 await self._completeness.probe()
