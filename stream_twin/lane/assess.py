@@ -46,7 +46,7 @@ class Assessor:
     def assess(self, due: Sequence[Due], own: Own, out: Applied, *, at_tick: bool) -> None:
         """Assess patients whose samples are all filtered. Risk is scored at ticks only, when all of an hour's data are in."""
         for patient, _, _ in due:
-            if patient.state.watched_since == -inf:  # its first input came before the lane's first tick
+            if patient.state.watched_since == -inf:  # since before the lane's first tick
                 patient.state.watched_since = own.clock
         for start in range(0, len(due), TOGETHER):
             self._assess(due[start : start + TOGETHER], own, out, at_tick)
