@@ -1,4 +1,4 @@
-"""``stream-twin topics create | check | show | grow | skip-gap``."""
+"""``stream-twin topics create | check | show | grow | skip-gap | skip``."""
 
 import asyncio
 from typing import Annotated
@@ -100,6 +100,22 @@ def skip_gap(settings: Settings, lane: Annotated[int, typer.Option(min=0, help="
         typer.echo(f"{topic}/{lane}: goes on, without {count} records")
     if not skipped:
         typer.echo(f"lane {lane} has no gap")
+
+
+@topics.command()
+@from_settings(*LANES, "group")
+def skip(
+    settings: Settings,
+    lane: Annotated[int, typer.Option(min=0, help="The lane whose topic cannot be read on.")],
+    topic: Annotated[str, typer.Option(help="Without prefix.")],
+    offset: Annotated[int, typer.Option(min=0, help="As the worker's log names it.")],
+) -> None:
+    """Let a lane pass over records that cannot be read, of which dead letters are written. What can be read is never skipped."""
+    from stream_twin import app
+    from stream_twin.kafka import admin
+
+    skipped = asyncio.run(admin.skip(app.worker_settings(settings), lane, topic, offset))
+    typer.echo(f"{topic}/{lane}: goes on at {skipped.stop}, without {len(skipped)} records; each has a dead letter, unreadable")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,19 +1,23 @@
 """Topics on a broker: create them, compare them with the catalogue, show them."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.fetch import FetchRequest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from stream_twin import topics
-from stream_twin.clock import elapsed
-from stream_twin.kafka import state
+from stream_twin.clock import elapsed, wall
+from stream_twin.kafka import headers, state
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 from stream_twin.kafka.failures import ExitCode, Fatal, is_away
-from stream_twin.kafka.outbox import Outbox, Transactions
+from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
 from stream_twin.kafka.placing import full_name, generation_among, suffix_of
 from stream_twin.kafka.stages import WorkerSettings
 
@@ -184,14 +188,9 @@ def show(broker: Broker, prefix: str, only: Iterable[str] | None = None) -> list
 async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
     """Let ``lane`` go on where its sources have lost records that it had not read; how many offsets, by topic.
 
-    Locks a running owner of the lane out, which ends its process.
+    Locks a running owner of the lane out, which opens it again.
     """
-    suffix = suffix_of(settings.broker.admin.list_topics(timeout=TIMEOUT_S).topics, settings.prefix, settings.partition_count)
-    name = f"{settings.group}-{lane}"
-    transactions = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, suffix)
-    await transactions.open()
-    try:
-        known = state.read(settings.broker, settings.prefix, lane, suffix).sources
+    async with _lane_of(settings, lane) as (known, transactions):
         if known is None:
             return {}
         parts = [(settings.prefix + topic, lane) for topic in known.positions]
@@ -203,11 +202,82 @@ async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
                 positions[topic] = first[part]
                 skipped[topic] = max(first[part] - position, 0)
         if skipped:
-            outbox = Outbox()
-            record = state.Sources(lanes=known.lanes, positions=positions, emitted=known.emitted)
-            outbox.put(state.TOPIC, lane, state.SOURCES, state.encode(record))
-            offsets = {TopicPartition(settings.prefix + topic, lane): offset for topic, offset in positions.items()}
-            await transactions.write(outbox, offsets, settings.group)
+            await _go_on(settings, lane, transactions, known, positions, Outbox())
         return skipped
+
+
+async def skip(settings: WorkerSettings, lane: int, topic: str, offset: int) -> range:
+    """Let ``lane`` pass over a batch of a source that cannot be read; the offsets, of each of which there is a dead letter now.
+
+    The first letter carries the batch as the broker has it. Locks a running owner of the lane out, which opens it again.
+
+    Raises:
+        Fatal: that batch can be read, or the lane is not there; nothing was written.
+    """
+    tp = TopicPartition(settings.prefix + topic, lane)
+    async with _lane_of(settings, lane) as (known, transactions):
+        at = known.positions.get(topic) if known else None
+        if known is None or at != offset:
+            where = "has not begun" if at is None else f"is at offset {at}, not {offset},"
+            raise Fatal(ExitCode.USAGE, f"lane {lane} {where} of {tp.topic}: its worker's log names topic and offset")
+        batch = headers.batch_at(tp, await fetch(settings.broker, tp, offset), offset)
+        if batch is None or batch.error is None:
+            what = "can be read" if batch else "is not there"
+            raise Fatal(ExitCode.USAGE, f"{tp.topic}/{lane} {what} at offset {offset}: nothing to pass over")
+        skipped, letters = range(offset, batch.offset + 1), Outbox()
+        for number in skipped:
+            told = {"reason": "unreadable", "detail": str(batch.error), "stage": "ingest", "topic": topic, "partition": lane}
+            told |= {"offset": number, "at": round(wall() * 1000)}
+            value = batch.raw if number == offset else b""
+            letters.put(DEAD_LETTERS, lane, b"", value, tuple((name, str(text).encode()) for name, text in told.items()))
+        await _go_on(settings, lane, transactions, known, {**known.positions, topic: skipped.stop}, letters)
+        return skipped
+
+
+@asynccontextmanager
+async def _lane_of(settings: WorkerSettings, lane: int) -> AsyncIterator[tuple[state.Sources | None, Transactions]]:
+    """The lane's place in its sources, with whoever owned it locked out."""
+    suffix = suffix_of(settings.broker.admin.list_topics(timeout=TIMEOUT_S).topics, settings.prefix, settings.partition_count)
+    name = f"{settings.group}-{lane}"
+    transactions = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, suffix)
+    await transactions.open()
+    try:
+        yield state.read(settings.broker, settings.prefix, lane, suffix).sources, transactions
     finally:
         await transactions.close()
+
+
+async def _go_on(
+    settings: WorkerSettings,
+    lane: int,
+    transactions: Transactions,
+    known: state.Sources,
+    positions: dict[str, int],
+    outbox: Outbox,
+) -> None:
+    record = state.Sources(lanes=known.lanes, positions=positions, emitted=known.emitted)
+    outbox.put(state.TOPIC, lane, state.SOURCES, state.encode(record))
+    offsets = {TopicPartition(settings.prefix + topic, lane): offset for topic, offset in positions.items()}
+    await transactions.write(outbox, offsets, settings.group)
+
+
+async def fetch(broker: Broker, tp: TopicPartition, offset: int) -> bytes:
+    """Batches of a partition from the one on that holds ``offset``, as the broker has them: at least one, if there is one.
+
+    Raises:
+        KafkaError: broker away, or no such offset.
+    """
+    client = AIOKafkaClient(bootstrap_servers=broker.address, **broker.aiokafka)
+    try:
+        await client.bootstrap()
+        await client.set_topics([tp.topic])
+        leader = client.cluster.leader_for_partition(tp)
+        size = 1 << 20
+        request = FetchRequest(500, 1, size, 0, [(tp.topic, [(tp.partition, offset, size)])])
+        response = await client.send(leader, request)
+    finally:
+        await client.close()
+    [(_, [(_, error, _, *rest)])] = response.topics
+    if error:
+        raise for_code(error)(f"{tp.topic}/{tp.partition} at offset {offset}")
+    return bytes(rest[-1] or b"")

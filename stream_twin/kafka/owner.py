@@ -133,6 +133,8 @@ class Owner:
         self.is_open = False
         self.parked = False
         """Lost its broker and its place in the group: the next assignment decides."""
+        self.unreadable: str | None = None
+        """Which batch of a source stops that source here, and the way out."""
         self.committed = 0
         """Transactions so far."""
         self.settled_at = 0.0
@@ -346,6 +348,7 @@ class Owner:
 
     async def _read_on(self) -> None:
         self._intake.resumed()
+        self.unreadable = None  # or it is said again
         await self._host.reading.read_from({self._tp(topic): end for topic, end in self._intake.ends.items()})
 
     async def _shut(self) -> None:

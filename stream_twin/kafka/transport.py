@@ -22,6 +22,8 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
+from stream_twin.kafka.headers import Unreadable
+
 SCHEME = "records"
 TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
 
@@ -164,7 +166,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if not wanted:
             return {}
         with subscriptions.fetch_context():
-            records = await reader.fetched_records(wanted, timeout=timeout, max_records=consumer._max_poll_records)
+            try:
+                records = await reader.fetched_records(wanted, timeout=timeout, max_records=consumer._max_poll_records)
+            except Unreadable as error:
+                consumer.pause(error.tp)
+                for tp in {*wanted}:  # what it had taken of others before it met that one is not handed over
+                    if tp in self.positions and subscriptions.is_assigned(tp):
+                        consumer.seek(tp, self.positions[tp])
+                raise
         self._adapt(reader, bool(records))
         assignment = subscriptions.subscription.assignment if subscriptions.subscription else None
         if assignment is None or not assignment.active:
@@ -255,6 +264,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         except ConsumerStoppedError:
             raise
         except Exception as error:
+            if isinstance(error, Unreadable):
+                self.pause(error.tp)
             self.app.reading_failed(error)
             return
         # What was read is handed over although a rebalance went on meanwhile: it may be of the new assignment, and nobody
