@@ -14,7 +14,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from stream_twin import topics
 from stream_twin.clock import elapsed, wall
-from stream_twin.kafka import headers, state
+from stream_twin.kafka import state, unpacking
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 from stream_twin.kafka.failures import ExitCode, Fatal, is_away
 from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
@@ -220,7 +220,7 @@ async def skip(settings: WorkerSettings, lane: int, topic: str, offset: int) -> 
         if known is None or at != offset:
             where = "has not begun" if at is None else f"is at offset {at}, not {offset},"
             raise Fatal(ExitCode.USAGE, f"lane {lane} {where} of {tp.topic}: its worker's log names topic and offset")
-        batch = headers.batch_at(tp, await fetch(settings.broker, tp, offset), offset)
+        batch = unpacking.batch_at(tp, await fetch(settings.broker, tp, offset), offset)
         if batch is None or batch.error is None:
             what = "can be read" if batch else "is not there"
             raise Fatal(ExitCode.USAGE, f"{tp.topic}/{lane} {what} at offset {offset}: nothing to pass over")

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import aiokafka
-from aiokafka.consumer import fetcher
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
@@ -22,24 +21,11 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
-from stream_twin.kafka.headers import Unreadable
+from stream_twin.kafka.unpacking import Unreadable
 
 SCHEME = "records"
 TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
 
-
-class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped here
-    """Records as the decoder made them, with offset, timestamp, key, value and headers.
-
-    aiokafka makes a second object of each, with the topic and ten fields more, which takes longer than decoding. All consumers of
-    this process read by partition and want none of that.
-    """
-
-    def _consumer_record(self, tp: Any, record: Any) -> Any:
-        return record
-
-
-fetcher.PartitionRecords = _Records
 
 IDLE_WAIT_MS, IDLE_BYTES = 250, 1
 BUSY_WAIT_MS, BUSY_BYTES = 20, 1 << 20

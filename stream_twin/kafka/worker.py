@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
-from stream_twin.kafka import admin, headers, state
+from stream_twin.kafka import admin, state, unpacking
 from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
 from stream_twin.kafka.group import Group
@@ -207,14 +207,14 @@ class Worker:
     def _reading_failed(self, error: BaseException) -> None:
         if isinstance(error, OffsetOutOfRangeError):
             self.fail(ExitCode.GAP, f"records that a lane still needs are gone: {error}: the next start names the way out")
-        elif isinstance(error, headers.Unreadable):
+        elif isinstance(error, unpacking.Unreadable):
             self._cannot_read(error)
         elif is_away(error):
             log.warning("reading stopped: %s", error)
         else:
             self.fail(ExitCode.FAILED, f"reading failed: {type(error).__name__}: {error}")
 
-    def _cannot_read(self, error: headers.Unreadable) -> None:
+    def _cannot_read(self, error: unpacking.Unreadable) -> None:
         """The other topics of that lane go on, and so do the other lanes: they have patients too."""
         lane = error.tp.partition
         if error.tp.topic == self.app.inputs_topic:

@@ -2,14 +2,13 @@
 
 import json
 import uuid
-from typing import Any
 
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream_twin.clock import wall
-from stream_twin.kafka import headers, reader
+from stream_twin.kafka import reader, unpacking
 from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.dead_letters import DeadLetter, read
 from stream_twin.kafka.placing import lane_of
@@ -23,11 +22,6 @@ GZIP = 1
 def pulse(number: int) -> bytes:
     body = {"type": "observation", "id": f"w/{number}", "patient_id": "anna", "code": "8867-4", "unit": "/min", "value": 71}
     return json.dumps({**body, "measured_at": wall() - 5 + number}).encode()
-
-
-class Partition(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
-    def _consumer_record(self, tp: Any, record: Any) -> Any:
-        return record
 
 
 def batch(first: int, names: list[str], codec: int) -> bytes:
@@ -44,7 +38,7 @@ def test_every_record_is_read_once_from_wherever_reading_begins(start: int) -> N
     batches = {2: batch(0, ["a", "b"], 0), 5: batch(2, ["a", bent.NAME, "c"], 0)}
     batches |= {6: batch(5, ["a"], GZIP), 7: batch(6, [bent.NAME], 0)}
     raw = b"".join(part for end, part in batches.items() if end > start)  # as a broker answers: from the batch on that has it
-    records = Partition(None, headers.Kept(raw), None, start, None, None, True, fetcher.READ_UNCOMMITTED)
+    records = unpacking.Records(None, unpacking.Kept(raw), None, start, None, None, True, fetcher.READ_UNCOMMITTED)
     assert [(record.offset, record.key) for record in records] == [(offset, b"k%d" % offset) for offset in range(start, 7)]
     assert records.next_fetch_offset == 7
 
