@@ -36,8 +36,10 @@ LATE_MS = 100.0
 class Sending:
     """A sender in a process of its own (:mod:`benchmarks.send`)."""
 
-    def __init__(self, place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0) -> None:
-        options = f"--rate {rate} --seconds {seconds} --patients {patients} --calls {calls}"
+    def __init__(
+        self, place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0, together: bool = False
+    ) -> None:
+        options = f"--rate {rate} --seconds {seconds} --patients {patients} --calls {calls}" + " --together" * together
         command = [sys.executable, "-m", "benchmarks.send", place.broker.address, place.prefix, *options.split()]
         self.began = time.time()
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -58,8 +60,10 @@ class Sending:
 
 
 @contextlib.contextmanager
-def sending(place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0) -> Iterator[Sending]:
-    one = Sending(place, rate, seconds, patients, calls)
+def sending(
+    place: Place, rate: float, seconds: float, patients: int, calls: float = 0.0, together: bool = False
+) -> Iterator[Sending]:
+    one = Sending(place, rate, seconds, patients, calls, together)
     try:
         yield one
     finally:
@@ -83,8 +87,8 @@ class Run(NamedTuple):
     alerts: NDArray[np.float64]
 
 
-def once(place: Place, scale: Scale, rate: float, patients: int, calls: float = CALLS) -> Run:
-    """A worker of its own under a steady load."""
+def once(place: Place, scale: Scale, rate: float, patients: int, calls: float = CALLS, together: bool = False) -> Run:
+    """A worker of its own under a steady load; ``together``: of all signals of a patient, then of the next."""
     seconds = scale.warm_s + scale.measured_s
     enrol(place, patients, callers=int(calls * seconds) + 1)
     with service.running(place) as [worker]:
@@ -92,7 +96,7 @@ def once(place: Place, scale: Scale, rate: float, patients: int, calls: float = 
         with (
             listen.estimates(place) as estimates,
             listen.urgent_alerts(place) as alerts,
-            sending(place, rate, seconds, patients, calls) as sender,
+            sending(place, rate, seconds, patients, calls, together) as sender,
         ):
             sent = sender.wait()
             since, expected = sent["ended"] - scale.measured_s, int(calls * scale.measured_s) - 1
@@ -130,9 +134,9 @@ def measure(place: Place, scale: Scale) -> list[Result]:
     rows: list[Result] = []
     points: list[tuple[str, str, float, float]] = []
     for short, name, rate, patients, calls, wanted in loads:
-        runs = [
-            once(place._replace(prefix=f"{place.prefix}{short}{n}."), scale, rate, patients, calls) for n in range(scale.rounds)
-        ]
+        together = short == "half"  # as the top rate was measured
+        places = [place._replace(prefix=f"{place.prefix}{short}{number}.") for number in range(scale.rounds)]
+        runs = [once(here, scale, rate, patients, calls, together) for here in places]
         if rate > 1:
             rows += quantiles(f"{name}: send to estimate", "ms", [run.estimates for run in runs], wanted)
         rows += quantiles(f"{name}: send to urgent alert", "ms", [run.alerts for run in runs], wanted)

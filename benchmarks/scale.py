@@ -12,7 +12,7 @@ class Scale(NamedTuple):
     rounds: int = 3
     """Of what is compared with peers, and repeats of what varies."""
     lanes: int = 4
-    peer_warm: int = 60_000
+    warm: int = 60_000
     """Events that a peer takes before it is timed: about as many as there are filters to make."""
     messages: int = 25_000
     """Series of a backlog."""
@@ -38,7 +38,7 @@ QUICK = Scale(
     events=20_000,
     patients=500,
     rounds=1,
-    peer_warm=500,
+    warm=500,
     messages=400,
     warm_s=7.0,
     measured_s=5.0,

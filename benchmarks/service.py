@@ -145,29 +145,33 @@ def lag(numbers: dict[str, float], topic: str = "") -> float:
 
 
 class Drained(NamedTuple):
-    """``seconds`` from the first record read until all samples were applied; ``cpu_s`` of all the workers meanwhile."""
+    """``samples`` were applied in ``seconds``, with ``cpu_s`` of all the workers."""
 
+    samples: float
     seconds: float
     cpu_s: float
 
 
-def drain(services: Sequence[Service], wanted: int) -> Drained:
-    """Wait until ``wanted`` samples are applied. Raises TimeoutError where nothing moves any more.
+def drain(services: Sequence[Service], wanted: int, warm: int = 0) -> Drained:
+    """Wait until ``wanted`` samples are applied; timed from the first record read, or from ``warm`` samples applied.
 
-    Of several workers one may have applied samples again that were another's, so that these must have caught up too; they tell
-    their lag once a second.
+    Raises TimeoutError where nothing moves any more. Of several workers one may have applied samples again that were another's,
+    so that these must have caught up too; they tell their lag once a second.
     """
-    first = cpu = None
+    begun: tuple[float, float, float] | None = None
+    is_warm = not warm
     most, heard = 0.0, time.monotonic()
     while True:
         time.sleep(POLL_S)
         seen = [service.numbers() for service in services]
         now, applied = time.monotonic(), sum(map(samples, seen))
-        if first is None and any(map(read, seen)):
-            first, cpu = now, sum(service.cpu_s() for service in services)
+        if begun is None and any(map(read, seen)):
+            begun = 0.0, now, sum(service.cpu_s() for service in services)
+        if not is_warm and warm <= applied < wanted:
+            is_warm, begun = True, (applied, now, sum(service.cpu_s() for service in services))
         caught_up = len(services) == 1 or not any(map(lag, seen))
-        if first is not None and cpu is not None and applied >= wanted and caught_up:
-            return Drained(now - first, sum(service.cpu_s() for service in services) - cpu)
+        if begun is not None and applied >= wanted and caught_up:
+            return Drained(wanted - begun[0], now - begun[1], sum(service.cpu_s() for service in services) - begun[2])
         if applied > most:
             most, heard = applied, now
         elif now - heard > PATIENCE_S:

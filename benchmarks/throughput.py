@@ -1,8 +1,8 @@
 """Observations per second: of one worker with everything on, of the same job in other frameworks, and of bare decoding.
 
-One topic with the same events for all, one program at a time, in turn, several rounds. Peers are timed once their filters
-are made; the worker from the first record it reads, its own making of twins included, until all are applied. That they are
-committed, and nothing was lost, is checked with ``stream-twin audit`` after the last round.
+One topic with the same events for all, one program at a time, in turn, several rounds. All are timed once their filters or
+twins are made, the worker until all samples are applied. That they are committed, and nothing was lost, is checked with
+``stream-twin audit`` after the last round.
 """
 
 import json
@@ -74,13 +74,13 @@ def measure(place: Place, scale: Scale, peers: tuple[str, ...] = tuple(PEERS)) -
         alerts = here.topic(load.WEARABLE) + ".peer-alerts"
         place.broker.admin.create_topics([NewTopic(alerts, scale.lanes, 1)])[alerts].result()
         for name in peers:
-            rate, cost = peer(name, here, count, scale.peer_warm)
+            rate, cost = peer(name, here, count, scale.warm)
             rates[name].append(rate)
             costs[name].append(cost)
         with service.running(here) as workers:
-            drained = service.drain(workers, count)
-        rates[OURS].append(count / drained.seconds)
-        costs[OURS].append(drained.cpu_s / count * 1e6)
+            drained = service.drain(workers, count, scale.warm)
+        rates[OURS].append(drained.samples / drained.seconds)
+        costs[OURS].append(drained.cpu_s / drained.samples * 1e6)
         print(f"round {number + 1}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()), flush=True)
     audit(here)
     rows = [Result(name, "events/s", values, WANTED if name == OURS else None) for name, values in rates.items()]
