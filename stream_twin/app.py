@@ -17,8 +17,9 @@ from stream_twin.clock import wall
 from stream_twin.events import Output
 from stream_twin.ingest import Ingest
 from stream_twin.kafka.broker import Broker
+from stream_twin.kafka.process import run
 from stream_twin.kafka.stages import Stages, WorkerSettings
-from stream_twin.kafka.worker import Worker, run
+from stream_twin.kafka.worker import Worker
 from stream_twin.lane import Applied, Lane, UpdateFailed
 from stream_twin.learn import shipped
 from stream_twin.learn.cohort import CohortLearner

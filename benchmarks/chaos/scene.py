@@ -24,7 +24,7 @@ from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.completeness import Completeness
 from stream_twin.kafka.failures import is_away
 from stream_twin.kafka.group import Group
-from stream_twin.kafka.owner import INPUTS, SOURCES
+from stream_twin.kafka.placing import INPUTS, SOURCES
 from tests.kafka_broker import KafkaBroker, free_port
 
 LANES = 6

@@ -22,10 +22,9 @@ from stream_twin.kafka import admin, checkup, reader, state
 from stream_twin.kafka.broker import TIMEOUT_S
 from stream_twin.kafka.failures import FENCED, ExitCode, Fatal
 from stream_twin.kafka.outbox import Outbox, Transactions
-from stream_twin.kafka.placing import ANEW, full_name, generation_of, lane_of
+from stream_twin.kafka.placing import ANEW, INPUTS, full_name, generation_of, lane_of
 from stream_twin.kafka.stages import Stages, WorkerSettings
 
-INPUTS = ANEW[0]
 SLICE_BYTES = 4 << 20
 SLICE_RECORDS = 1000
 MADE_WITHIN_S = 30.0

@@ -7,32 +7,30 @@ both as they are between two slices and writes them in one transaction, while pu
 
 import asyncio
 import logging
-import math
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
-from stream_twin import topics
 from stream_twin.clock import elapsed, wall
-from stream_twin.events import Output, Tick
-from stream_twin.kafka import state
+from stream_twin.events import Tick
+from stream_twin.kafka import opening, state
+from stream_twin.kafka.checkpointing import Checkpointing
 from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.host import Host
 from stream_twin.kafka.intake import TICKS, Fences, Intake
-from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
-from stream_twin.kafka.placing import full_name
-from stream_twin.kafka.stages import Lane, Observer, Stages, WorkerSettings
+from stream_twin.kafka.outbox import Outbox, Transactions
+from stream_twin.kafka.placing import INPUTS, SOURCES, full_name
+from stream_twin.kafka.refusals import dead_letter, too_large
+from stream_twin.kafka.stages import Lane
 from stream_twin.kafka.transport import Batch
 
 log = logging.getLogger(__name__)
 
-INPUTS = "twin.inputs"
-SOURCES = tuple(topic.name for topic in reversed(topics.SOURCES))
-"""In the order of taking turns: commands and profiles go before the bulk of observations."""
 OUTBOX_BYTES = 8 << 20
 """Pump waits for a commit above this."""
 ALONE_BYTES = 128 << 10
@@ -45,86 +43,10 @@ LEAST_RECORDS = 50
 """Of the log in one go."""
 TO_ANSWER = 3
 """Rounds of the event loop from an answer of the broker to the next question."""
-SLICE_BYTES = 512 << 10
-"""Snapshots of a checkpoint in one transaction."""
-SLICE_TWINS = 16
-"""At least; otherwise a checkpoint takes half the time until the next one, so that no transaction grows much by it."""
-LAST_SLICE_BYTES = 4 << 20
 GROUP_OFFSETS_EVERY_S = 0.95
 KEYS_REMEMBERED = 200_000
 """With the lane of each; strangers have keys as well."""
 _encode = msgspec.json.Encoder().encode
-
-
-class Reading(Protocol):
-    """The consumer, as far as a lane needs it."""
-
-    async def read_from(self, offsets: Mapping[Any, int]) -> None: ...
-
-    def pause(self, tp: Any) -> None: ...
-
-    def resume(self, tp: Any) -> None: ...
-
-    def reached(self, tp: Any) -> int: ...
-
-
-class Host(Protocol):
-    """The worker around its lanes."""
-
-    settings: WorkerSettings
-    stages: Stages
-    observer: Observer
-    opening: asyncio.Semaphore
-    turn: asyncio.Lock
-    """Of lanes that have records to process."""
-
-    @property
-    def complete_to(self) -> float: ...
-
-    @property
-    def reading(self) -> Reading: ...
-
-    def commit_every_s(self) -> float: ...
-
-    async def may_reopen(self, error: BaseException) -> bool: ...
-
-    def fail(self, code: ExitCode, message: str) -> None: ...
-
-    def lane_opened(self, lane: int, found: state.LaneState) -> None: ...
-
-
-def _dead_letter(topic: str, partition: int, record: Any, reason: str, detail: str, stage: str) -> Output:
-    headers = {"reason": reason, "detail": detail, "stage": stage, "topic": topic, "partition": partition}
-    headers |= {"offset": record.offset, "at": record.timestamp}
-    encoded = tuple((name, str(value).encode()) for name, value in headers.items())
-    return Output(DEAD_LETTERS, record.key or b"", record.value or b"", encoded)
-
-
-def _too_large(topic: str, partition: int, records: list[Any], value: bytes) -> list[Output]:
-    """The dead letters of those among ``records`` that became the input ``value``."""
-    offsets = _made_of(value).offsets()
-    detail = f"its input would be {len(value)} bytes, more than {INPUTS} takes: send it in parts"
-    return [_dead_letter(topic, partition, one, "too_large", detail, "ingest") for one in records if one.offset in offsets]
-
-
-class _Sample(msgspec.Struct, array_like=True):
-    offset: int
-
-
-class _MadeOf(msgspec.Struct):
-    """Of an input, where it came from: topic, partition, offset; or of each of its samples the offset."""
-
-    source: tuple[str, int, int] | None = None
-    samples: list[_Sample] = []
-    thinned: dict[int, list[int]] = {}
-
-    def offsets(self) -> set[int]:
-        if self.source is not None:
-            return {self.source[2]}
-        return {sample.offset for sample in self.samples}.union(*self.thinned.values())
-
-
-_made_of = msgspec.json.Decoder(_MadeOf).decode
 
 
 class Owner:
@@ -179,7 +101,7 @@ class Owner:
 
     async def _commit_with_snapshots(self, deadline: float) -> None:
         await self.commit(final=True)
-        while self.is_open and self._slices is not None and elapsed() < deadline - 0.5:
+        while self.is_open and self._checkpointing.is_under_way and elapsed() < deadline - 0.5:
             await self.commit(final=True)
 
     async def resume(self) -> None:
@@ -266,25 +188,19 @@ class Owner:
         self._broadcaster = Transactions(settings.broker, settings.prefix, name, settings.commit_timeout_s, settings.suffix)
         await asyncio.gather(self._producer.open(), self._broadcaster.open())
         # Only now are positions and state final.
-        found, firsts, ends = await asyncio.to_thread(self._find)
+        there = await asyncio.to_thread(opening.find, settings, (*self._reads, INPUTS), self.number)
+        found = there.state
         snapshots = found.snapshots.items()
         self._lane: Lane = await asyncio.to_thread(self._host.stages.make_lane, self.number, found.checkpoint, snapshots)
         known = found.sources
-        if known is not None and known.lanes != settings.partition_count:
-            raise Fatal(
-                ExitCode.TOPICS,
-                f"its state was written with {known.lanes} lanes, but --partition-count is {settings.partition_count}:"
-                f" start with --partition-count {known.lanes}",
-            )
         self._stored = known.positions if known else {}
-        positions = {topic: self._stored.get(topic, firsts[topic]) for topic in self._reads}
+        positions = {topic: self._stored.get(topic, there.firsts[topic]) for topic in self._reads}
         positions[INPUTS] = self._lane.position
-        for topic, position in positions.items():
-            self._demand(topic, position, firsts[topic], ends[topic])
+        opening.demand(there, positions, self.number)
         self._emitted = known.emitted if known else 0
         self._broadcast_to = found.broadcast.positions if found.broadcast else {}
         self._careful_until = careful_until
-        self._configure_at: int | None = ends[INPUTS]
+        self._configure_at: int | None = there.ends[INPUTS]
 
         reading = self._host.reading
         self._intake = Intake(
@@ -298,11 +214,7 @@ class Owner:
         self._alerted: dict[bytes, None] = {}
         self._urgent = False
         self._step_records = LEAST_RECORDS
-        self._slices: deque[bytes] | None = None
-        self._slice_twins = SLICE_TWINS
-        self._checkpoint = b""
-        self._checkpointed = self._lane.position
-        self._checkpoint_at = started + settings.checkpoint_every_s
+        self._checkpointing = Checkpointing(self._lane, self.number, settings.checkpoint_every_s)
         self._missing: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._group_offsets: dict[str, int] = {}
@@ -319,32 +231,6 @@ class Owner:
         )  # fmt: skip
         self._host.lane_opened(self.number, found)
         await self._read_on()
-
-    def _find(self) -> tuple[state.LaneState, dict[str, int], dict[str, int]]:
-        broker, prefix, suffix = self._settings.broker, self._settings.prefix, self._settings.suffix
-        names = {full_name(prefix, topic, suffix): topic for topic in (*self._reads, INPUTS)}
-        parts = [(name, self.number) for name in names]
-        firsts, ends = broker.first_offsets(parts), broker.end_offsets(parts)
-        found = state.read(broker, prefix, self.number, suffix)
-        return (
-            found,
-            {names[name]: offset for (name, _), offset in firsts.items()},
-            {names[name]: offset for (name, _), offset in ends.items()},
-        )
-
-    def _demand(self, topic: str, position: int, first: int, end: int) -> None:
-        if first <= position <= end:
-            return
-        mend = (
-            f"its twins cannot be brought up to date; stream-twin topics show {topic} shows what is left"
-            if topic == INPUTS
-            else f"stream-twin topics skip-gap --lane {self.number} goes on without them and says how many they were"
-        )
-        what = "were deleted" if position < first else "do not exist, the topic was made anew"
-        raise Fatal(
-            ExitCode.GAP,
-            f"{topic} holds offsets {first} to {end}, but the lane is at {position}: records it needs {what}; {mend}",
-        )
 
     async def _read_on(self) -> None:
         self._intake.resumed()
@@ -369,7 +255,7 @@ class Owner:
             moved = await self._in_turn(self._apply_slice)
             if self.behind() < LOG_AHEAD:
                 moved |= await self._in_turn(self._ingest_slice if self._settings.clock == "wall" else self._ingest_behind_ticks)
-            if self._outbox or self._results or self._broadcasts or (moved and elapsed() >= self._checkpoint_at):
+            if self._outbox or self._results or self._broadcasts or (moved and self._checkpointing.is_due):
                 self._due.set()
             if self._unwritten() > OUTBOX_BYTES:
                 self._at_once.set()
@@ -459,7 +345,7 @@ class Owner:
         counts = Counter(ingested.counts)
         for key, value in ingested.inputs:
             if not outbox.fits(INPUTS, key, value):
-                letters = _too_large(topic, self.number, records, value)
+                letters = too_large(topic, self.number, records, value)
                 for letter in letters:
                     outbox.put_output(letter, self.number)
                 counts["accepted", topic] -= len(letters)
@@ -480,7 +366,7 @@ class Owner:
         self._host.observer.ingested(topic, len(records), counts, oldest_s)
 
     def _reject_tick(self, record: Any, detail: str) -> None:
-        self._outbox.put_output(_dead_letter(TICKS, self.number, record, "malformed", detail, "clock"), self.number)
+        self._outbox.put_output(dead_letter(TICKS, self.number, record, "malformed", detail, "clock"), self.number)
 
     async def _every_second(self) -> None:
         """A tick where the clock is the wall's, and what is left to commit, such as the group's offsets."""
@@ -588,7 +474,9 @@ class Owner:
         for key in self._alerted:
             outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, self._lane.snapshot(key))
         self._alerted.clear()
-        self._add_slice(outbox, final)
+        self._checkpointing.add_to(outbox, self._host.commit_every_s(), final)
+        if self._checkpointing.is_under_way:
+            self._due.set()
         positions = self._intake.positions()
         del positions[INPUTS]
         broadcast = self._broadcast(positions)
@@ -618,31 +506,3 @@ class Owner:
             self._broadcasts = []
             broadcast.put(state.TOPIC, self.number, state.BROADCAST, state.encode(state.Broadcast(positions=positions)))
         return broadcast
-
-    def _add_slice(self, outbox: Outbox, final: bool) -> None:
-        """Part of a checkpoint: its cut is made at once, snapshots of what changed until then follow at a bounded rate.
-
-        A snapshot says itself which offset it covers, so it may be newer than the cut.
-        """
-        lane = self._lane
-        due = self._slices is None and elapsed() >= self._checkpoint_at
-        if (due or final) and lane.position > self._checkpointed:
-            self._slices = deque(dict.fromkeys([*(self._slices or ()), *lane.changed()]))
-            self._checkpoint, self._checkpointed = lane.checkpoint(), lane.position
-            self._checkpoint_at = elapsed() + self._settings.checkpoint_every_s
-            share = 2 * self._host.commit_every_s() / self._settings.checkpoint_every_s
-            self._slice_twins = max(SLICE_TWINS, math.ceil(len(self._slices) * share))
-        if self._slices is None:
-            return
-        budget, twins = (LAST_SLICE_BYTES, len(self._slices)) if final else (SLICE_BYTES, self._slice_twins)
-        while self._slices and budget > 0 and twins > 0:
-            twins -= 1
-            key = self._slices.popleft()
-            snapshot = lane.snapshot(key)
-            outbox.put(state.TOPIC, self.number, state.SNAPSHOT + key, snapshot)
-            budget -= len(snapshot or b"")
-        if self._slices:
-            self._due.set()
-        else:
-            outbox.put(state.TOPIC, self.number, state.CHECKPOINT, self._checkpoint)
-            self._slices = None

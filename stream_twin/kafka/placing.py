@@ -9,7 +9,11 @@ from stream_twin import topics
 from stream_twin.kafka.broker import TIMEOUT_S, Broker
 from stream_twin.kafka.failures import ExitCode, Fatal
 
-ANEW = ("twin.inputs", "twin.state")
+INPUTS = "twin.inputs"
+"""The lanes' log."""
+SOURCES = tuple(topic.name for topic in reversed(topics.SOURCES))
+"""In the order of taking turns: commands and profiles go before the bulk of observations."""
+ANEW = (INPUTS, "twin.state")
 """Topics of which ``topics grow`` writes a new generation; the old one stays. Of all others it raises the partition count."""
 
 

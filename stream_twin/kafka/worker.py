@@ -1,25 +1,19 @@
 """A worker: Faust agents that feed the owners of this worker's lanes.
 
-    settings, stages = WorkerSettings(Broker("127.0.0.1:9092")), Stages(ingest=..., make_lane=...)
-    sys.exit(run(lambda: Worker(settings, stages, observer=...)))
-
 The pure stages are handed in as :class:`~stream_twin.kafka.stages.Stages`, settings as plain values, and what the worker
 does is told to an observer. Exit codes: :class:`~stream_twin.kafka.failures.ExitCode`.
 """
 
 import asyncio
-import gc
 import logging
-import math
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import faust
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 from confluent_kafka import KafkaException
 
 from stream_twin.clock import elapsed
@@ -31,8 +25,8 @@ from stream_twin.kafka.health import Health
 from stream_twin.kafka.heap import GIVE_BACK_EVERY_S, give_back
 from stream_twin.kafka.intake import TICKS
 from stream_twin.kafka.learner import STATE_LANE, LearnerRunner
-from stream_twin.kafka.owner import INPUTS, SOURCES, Owner
-from stream_twin.kafka.placing import full_name
+from stream_twin.kafka.owner import Owner
+from stream_twin.kafka.placing import INPUTS, SOURCES, full_name
 from stream_twin.kafka.stages import Observer, Silent, Stages, WorkerSettings
 from stream_twin.kafka.transport import SCHEME, Consumer
 
@@ -397,57 +391,3 @@ class Worker:
             return False
         await group.close()
         return True
-
-
-def run(worker_of: Callable[[], Worker]) -> int:
-    """Run a worker in this process until SIGTERM or SIGINT; the exit code. ``worker_of`` is called inside the event loop."""
-    # Records come and go by the hundred thousand and hold no cycles: looking for cycles every 700 of them is time lost.
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
-    return _runner().run(_serve(worker_of))
-
-
-async def _serve(worker_of: Callable[[], Worker]) -> int:
-    worker = worker_of()
-    for name in ("", ".conn", ".cluster", ".producer.sender", ".consumer.fetcher", ".consumer.group_coordinator"):
-        logging.getLogger(f"aiokafka{name}").addFilter(_Seldom())
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_without_leftovers)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
-    try:
-        return int(await worker.serve())
-    except Fatal as error:
-        log.critical("%s", error)
-        return int(error.exit_code)
-
-
-def _without_leftovers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """aiokafka's producer leaves futures of failed batches behind, long after their error was dealt with."""
-    if not (isinstance(context.get("exception"), KafkaError) and "never retrieved" in str(context.get("message"))):
-        loop.default_exception_handler(context)
-
-
-class _Seldom(logging.Filter):
-    """Lets what is said over and over through every ten seconds: with a broker away, clients say it many times a second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        now = elapsed()
-        if now - self._said.get(str(record.msg), -math.inf) < 10:
-            return False
-        self._said[str(record.msg)] = now
-        return True
-
-
-def _runner() -> asyncio.Runner:
-    try:
-        import uvloop
-    except ImportError:  # not made for Windows
-        return asyncio.Runner()
-    # Faust makes the loop of its consumer's thread by the policy.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -19,7 +19,7 @@ import msgspec
 
 from stream_twin.clock import elapsed
 from stream_twin.events import Output
-from stream_twin.kafka import owner, state, worker
+from stream_twin.kafka import owner, process, state, worker
 from stream_twin.kafka.outbox import Outbox, Transactions
 from stream_twin.kafka.stages import Broker, Silent, Stages, WorkerSettings
 
@@ -241,7 +241,7 @@ def main() -> None:
         partition_count=given.lanes,
         **options.get("settings", {}),
     )
-    sys.exit(worker.run(lambda: worker.Worker(settings, stages(options), Meter() if options.get("meter") else None)))
+    sys.exit(process.run(lambda: worker.Worker(settings, stages(options), Meter() if options.get("meter") else None)))
 
 
 if __name__ == "__main__":

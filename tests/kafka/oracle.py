@@ -6,7 +6,7 @@ import msgspec
 
 from stream_twin.kafka import reader, state
 from stream_twin.kafka.broker import Broker
-from stream_twin.kafka.owner import SOURCES
+from stream_twin.kafka.placing import SOURCES
 from tests.kafka.fakes import BROADCAST, FakeLane
 
 OUTPUTS = ("alerts", "twin.estimates", "learning.examples")

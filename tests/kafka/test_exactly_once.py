@@ -51,12 +51,14 @@ def test_killed_at_any_moment(rig: MakeRig, options: dict[str, Any]) -> None:
 
 def test_killed_between_urgent_alerts_and_what_came_with_them(rig: MakeRig) -> None:
     r = rig(1)
+    problems = []
     for _ in range(4):
         worker = r.worker(dies_after_urgent=True, settings={"slice_records": 40})
         worker.await_log("lane 0 open")
         r.feed(1000)
         assert worker.wait() == 9, worker.log()[-2000:]
-    assert any("twin.estimates: 0 too many" in problem for problem in r.problems())  # the rest is really missing
+        problems += r.problems()
+    assert any("twin.estimates: 0 too many" in problem for problem in problems), problems  # the rest is really missing
     last = r.worker()
     r.await_done()
     assert last.stop() == ExitCode.STOPPED
