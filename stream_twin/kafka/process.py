@@ -1,7 +1,7 @@
 """One worker as a process: its event loop, signals, garbage collector and log, until it ends with an exit code.
 
-    settings, stages = WorkerSettings(Broker("127.0.0.1:9092")), Stages(ingest=..., make_lane=...)
-    sys.exit(run(lambda: Worker(settings, stages, observer=...)))
+settings, stages = WorkerSettings(Broker("127.0.0.1:9092")), Stages(ingest=..., make_lane=...)
+sys.exit(run(lambda: Worker(settings, stages, observer=...)))
 """
 
 import asyncio
