@@ -49,7 +49,7 @@ def main() -> None:
         empty = worker.rss()
         load.load(place.broker, place.topic(load.WEARABLE), load.observations(patients, count, now, seed=1))
         service.drain([worker], count)
-        time.sleep(8)  # the last estimates
+        time.sleep(60)  # the last estimates; and memory that is free goes back to the system
         full = worker.rss()
         worker.stop()
         sizes = {topic: stored(data, place.topic(topic)) for topic in WRITTEN}
