@@ -96,7 +96,7 @@ class Service:
     def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> "_TimedLane":
         lane = Lane.restore(number, self.catalogue, checkpoint, snapshots)
         self._lanes.add(lane)
-        return _TimedLane(lane, self.metrics)
+        return _TimedLane(number, lane, self.metrics)
 
     def _twins(self) -> int:
         return sum(len(lane.patients) for lane in self._lanes)
@@ -108,8 +108,8 @@ class Service:
 class _TimedLane:
     """A lane, and what it takes told to the metrics: only here is known that inputs say when their source was written."""
 
-    def __init__(self, lane: Lane, metrics: WorkerMetrics) -> None:
-        self._lane, self._metrics = lane, metrics
+    def __init__(self, number: int, lane: Lane, metrics: WorkerMetrics) -> None:
+        self._number, self._lane, self._metrics = number, lane, metrics
         self.configuration, self.forgetting, self.snapshot = lane.configuration, lane.forgetting, lane.snapshot
         self.changed, self.checkpoint = lane.changed, lane.checkpoint
 
@@ -118,7 +118,7 @@ class _TimedLane:
         return self._lane.position
 
     def apply(self, records: Sequence[Any], careful: bool = False) -> Applied:
-        self._metrics.taken(record.value for record in records)
+        self._metrics.taken(self._number, (record.value for record in records))
         return self._lane.apply(records, careful=careful)
 
 

@@ -24,6 +24,10 @@ CATALOGUE = "urn:stream-twin:signal"
 """Code system of signals without a LOINC code: the code is the catalogue's own name."""
 
 
+SERVICE = "service"
+"""Rule and patient of alerts about the service itself; no patient may be called so."""
+
+
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of every message on the wire; unknown fields are ignored, so that a producer may be newer."""
 

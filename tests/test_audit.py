@@ -9,6 +9,7 @@ import pytest
 
 from stream_twin import signals
 from stream_twin.audit import READING_ORDER, Audit, Row
+from stream_twin.audit.sources import SourcePartition
 from stream_twin.datasets.ward import Ward
 from stream_twin.events import Samples
 from stream_twin.lane import Lane, UpdateFailed
@@ -338,3 +339,18 @@ def test_an_update_that_failed_is_accounted_for(service: MemoryService) -> None:
     rows = audit(broken, broken.topics)
     assert failing(rows) == set()
     assert rows["inputs failed"].counted == 1
+
+
+def test_what_could_not_be_read_is_not_compared() -> None:
+    """Its dead letter carries the batch as the broker has it, and where it cannot be unpacked, nobody knows what was sent."""
+    source = SourcePartition("wearable.observations", 0, lanes=1, compacted=False)
+    source.bounds(0, 4)
+    for offset in (0, 1, 3):
+        source.sent(offset, 7)
+    source.ended(0, 7, 0, dead=False)
+    source.passed_over(1)
+    source.passed_over(2)  # not even this could be read
+    source.ended(3, 7, 0, dead=False)
+    assert source.judge().offenders == []
+    source.passed_over(2)
+    assert ["twice" in offender for offender in source.judge().offenders] == [True]

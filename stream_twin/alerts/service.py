@@ -6,16 +6,16 @@ import xxhash
 from msgspec import Struct
 
 from stream_twin.alerts.wording import duration
-from stream_twin.events import AlertChange, AlertState
+from stream_twin.events import SERVICE, AlertChange, AlertState
 
-SERVICE = "service"
-"""Rule and patient of these alerts; the key of their records."""
 STALLED_AFTER_S = 120.0
 """Without any progress."""
 BEHIND_S, BEHIND_AFTER_S = 60.0, 60.0
 """So far behind, for so long."""
 CAUGHT_UP_S = 30.0
 """Less than this behind, the alert is over; between the two it stays as it is."""
+NOBODY_S = 30.0
+"""Longer than this between two ticks, nobody had the lane."""
 VERSION = 2
 WATCH = "Watch its patients by other means until then."
 
@@ -29,6 +29,7 @@ class ServiceState(Struct, kw_only=True, omit_defaults=True):
     """
 
     complete_to: float | None = None
+    ticked_at: float = 0.0
     began: float | None = None
     since: float | None = None
     late_since: float | None = None
@@ -43,6 +44,9 @@ def watch(clock: float, complete_to: float, state: ServiceState, *, lane: int, o
     """To be called with every tick of a lane; ``offset``: the tick's in ``twin.inputs``. Moves ``state`` on."""
     if state.began is None:
         state.began = clock
+    if clock - state.ticked_at > NOBODY_S:
+        state.since = state.late_since = None
+    state.ticked_at = clock
     if state.complete_to is None or complete_to > state.complete_to:
         state.complete_to, state.since = complete_to, None
     elif state.since is None:

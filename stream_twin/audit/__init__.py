@@ -195,6 +195,9 @@ class Audit:
         if stage != "ingest":
             return
         source = self._source(headers["topic"].decode(), int(headers["partition"]))
+        if reason == "unreadable":
+            source.passed_over(int(headers["offset"]))
+            return
         print_ = fingerprint(key if source.lanes == 1 else b"", value, headers)
         source.ended(int(headers["offset"]), print_, partition, dead=True)
 

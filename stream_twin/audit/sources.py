@@ -41,6 +41,7 @@ class SourcePartition:
         self._sent, self._kept = array("Q"), array("Q")
         self._altered: list[int] = []
         self._again: list[int] = []
+        self._unreadable: list[int] = []
         self._broadcast: dict[int, bytearray] = {}
         self._groups: list[Group] = []
         self._group_of = array("I")
@@ -68,6 +69,12 @@ class SourcePartition:
         self._kept[i] = print_
         if self.lanes > 1 and not dead:
             self._count_broadcast(offset, i, lane)
+
+    def passed_over(self, offset: int) -> None:
+        """A dead letter tells of a record that could not be read, so nobody can compare it."""
+        if (i := self._index(offset)) is not None:
+            self._dead[i] = min(self._dead[i] + 1, 255)
+            self._unreadable.append(offset)
 
     def thinned(self, group: Group, offsets: Iterable[int]) -> None:
         """Samples of the group's record stand in the log for the records at ``offsets``."""
@@ -113,6 +120,8 @@ class SourcePartition:
         seen, inputs, dead = (np.frombuffer(column, np.uint8) for column in (self._seen, self._inputs, self._dead))
         sent, kept = np.frombuffer(self._sent, np.uint64), np.frombuffer(self._kept, np.uint64)
         ended = (inputs > 0) | (dead > 0)
+        readable = np.ones(len(seen), bool)
+        readable[[offset - self._base for offset in self._unreadable]] = False
         last = int(np.flatnonzero(ended)[-1]) + 1 if ended.any() else 0
         read = np.arange(len(seen)) < max(self.position - self._base, last)
         judged = Judged(self.name, self.begin)
@@ -124,7 +133,7 @@ class SourcePartition:
         judged.add("is neither in the log nor a dead letter", self._offsets((seen > 0) & ~ended & read))
         judged.add("is both in the log and a dead letter", self._offsets((inputs > 0) & (dead > 0)))
         judged.add("is a dead letter twice", self._offsets(dead > 1))
-        judged.add("is another there than was sent", self._offsets((seen > 0) & ended & (sent != kept)))
+        judged.add("is another there than was sent", self._offsets((seen > 0) & ended & (sent != kept) & readable))
         judged.add("differs from copy to copy", iter(self._altered))
         if self.lanes == 1:
             judged.add("is in the log twice", self._offsets(inputs > 1))
@@ -132,7 +141,7 @@ class SourcePartition:
         for offset, per_lane in self._broadcast.items():
             wrong = next(lane for lane, count in enumerate(per_lane) if count != 1)
             judged.add(f"is in the log of lane {wrong} {per_lane[wrong]} times, not once", iter([offset]))
-        unsent = (seen == 0) & ended
+        unsent = (seen == 0) & ended & readable
         if self.compacted:
             judged.compacted = int(unsent.sum())
         else:

@@ -1,5 +1,6 @@
 """Identifiers and the keys of records."""
 
+from stream_twin.events import SERVICE
 from stream_twin.ingest import reasons
 from stream_twin.ingest.reasons import Rejection, shown
 
@@ -48,6 +49,8 @@ def check_identifier(identifier: str, field: str) -> None:
 def check_key(key: bytes | None, identifier: str, field: str = "patient_id") -> None:
     """The record's key decides whose lane it goes to, so it must be the identifier itself."""
     check_identifier(identifier, field)
+    if identifier == SERVICE and field == "patient_id":
+        raise Rejection(reasons.IDENTIFIER, f"{field} {SERVICE!r} is what alerts about the service itself go by: use another one")
     if key != identifier.encode():
         raise Rejection(
             reasons.KEY_MISMATCH,

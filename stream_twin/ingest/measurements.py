@@ -1,6 +1,6 @@
 """Observations, series and the environment's observations -> samples in canonical units."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -33,9 +33,10 @@ UNUSUAL_RUN = 8
 """After an observation that is not :class:`Usual`, so many are not tried: some producers send none that is."""
 
 
-class Usual(Struct, tag="observation", tag_field="type", frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Usual(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """An :class:`~stream_twin.events.Observation` with the fields that nearly all have, and no others."""
 
+    type: Literal["observation"]  # as a tag it could be missing
     id: Identifier
     patient_id: str
     code: str

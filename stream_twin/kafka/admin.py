@@ -1,5 +1,6 @@
 """Topics on a broker: create them, compare them with the catalogue, show them."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
+from aiokafka.errors import OffsetOutOfRangeError, for_code
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
@@ -16,7 +18,7 @@ from stream_twin import topics
 from stream_twin.clock import elapsed, wall
 from stream_twin.kafka import state, unpacking
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
-from stream_twin.kafka.failures import ExitCode, Fatal, is_away
+from stream_twin.kafka.failures import FENCED, ExitCode, Fatal, is_away
 from stream_twin.kafka.outbox import DEAD_LETTERS, Outbox, Transactions
 from stream_twin.kafka.placing import full_name, generation_among, suffix_of
 from stream_twin.kafka.stages import WorkerSettings
@@ -24,6 +26,7 @@ from stream_twin.kafka.stages import WorkerSettings
 COMPARED = ("cleanup.policy", "retention.ms", "max.message.bytes", "segment.bytes", "segment.ms")
 """What :func:`check` insists on, besides whatever else the catalogue gives."""
 USABLE_WITHIN_S = 30.0
+SKIP_TRIES = 10
 _NOT_YET = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
 """The last two are librdkafka's own: the metadata that it has seen does not name the partition."""
 
@@ -209,18 +212,28 @@ async def skip_gap(settings: WorkerSettings, lane: int) -> dict[str, int]:
 async def skip(settings: WorkerSettings, lane: int, topic: str, offset: int) -> range:
     """Let ``lane`` pass over a batch of a source that cannot be read; the offsets, of each of which there is a dead letter now.
 
-    The first letter carries the batch as the broker has it. Locks a running owner of the lane out, which opens it again.
+    The first letter carries the batch as the broker has it. Locks a running owner of the lane out, which opens it again, and
+    so locks us out if it is quicker: then this is tried again.
 
     Raises:
-        Fatal: that batch can be read, or the lane is not there; nothing was written.
+        Fatal: that batch can be read, or the lane is not there, or its owner was always quicker; nothing was written.
     """
+    for number in range(SKIP_TRIES):
+        try:
+            return await _skip(settings, lane, topic, offset)
+        except FENCED:
+            await asyncio.sleep(0.1 * (number + 1))  # not in step with it
+    raise Fatal(ExitCode.FENCED, f"the worker of lane {lane} opened it again each time: stop it, run this, and start it again")
+
+
+async def _skip(settings: WorkerSettings, lane: int, topic: str, offset: int) -> range:
     tp = TopicPartition(settings.prefix + topic, lane)
+    batch = unpacking.batch_at(tp, await fetch(settings.broker, tp, offset), offset)
     async with _lane_of(settings, lane) as (known, transactions):
         at = known.positions.get(topic) if known else None
         if known is None or at != offset:
             where = "has not begun" if at is None else f"is at offset {at}, not {offset},"
             raise Fatal(ExitCode.USAGE, f"lane {lane} {where} of {tp.topic}: its worker's log names topic and offset")
-        batch = unpacking.batch_at(tp, await fetch(settings.broker, tp, offset), offset)
         if batch is None or batch.error is None:
             what = "can be read" if batch else "is not there"
             raise Fatal(ExitCode.USAGE, f"{tp.topic}/{lane} {what} at offset {offset}: nothing to pass over")
@@ -257,7 +270,9 @@ async def _go_on(
 ) -> None:
     record = state.Sources(lanes=known.lanes, positions=positions, emitted=known.emitted)
     outbox.put(state.TOPIC, lane, state.SOURCES, state.encode(record))
-    offsets = {TopicPartition(settings.prefix + topic, lane): offset for topic, offset in positions.items()}
+    offsets = {
+        TopicPartition(settings.prefix + topic, lane): OffsetAndMetadata(offset, "") for topic, offset in positions.items()
+    }
     await transactions.write(outbox, offsets, settings.group)
 
 
@@ -265,7 +280,7 @@ async def fetch(broker: Broker, tp: TopicPartition, offset: int) -> bytes:
     """Batches of a partition from the one on that holds ``offset``, as the broker has them: at least one, if there is one.
 
     Raises:
-        KafkaError: broker away, or no such offset.
+        KafkaError: broker away, or no such partition.
     """
     client = AIOKafkaClient(bootstrap_servers=broker.address, **broker.aiokafka)
     try:
@@ -278,6 +293,6 @@ async def fetch(broker: Broker, tp: TopicPartition, offset: int) -> bytes:
     finally:
         await client.close()
     [(_, [(_, error, _, *rest)])] = response.topics
-    if error:
+    if error and for_code(error) is not OffsetOutOfRangeError:
         raise for_code(error)(f"{tp.topic}/{tp.partition} at offset {offset}")
     return bytes(rest[-1] or b"")

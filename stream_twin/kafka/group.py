@@ -12,6 +12,10 @@ from aiokafka.errors import for_code
 
 from stream_twin.kafka.broker import TIMEOUT_S, Broker, Part
 
+UNREADABLE = "unreadable"
+"""Metadata of an offset at which a lane cannot read on."""
+NEVER = 1 << 62
+
 
 class Group:
     """Questions to one group's coordinator. They raise KafkaError or TimeoutError where it does not answer."""
@@ -23,7 +27,10 @@ class Group:
         self._coordinator = -1
 
     async def committed(self, parts: Collection[Part]) -> dict[Part, int]:
-        """Committed offsets; -1 for a partition without one. Offsets of an open transaction do not count."""
+        """Committed offsets; -1 for a partition without one, and :data:`NEVER` for one that cannot be read on.
+
+        Offsets of an open transaction do not count.
+        """
         wanted = [TopicPartition(*part) for part in parts]
         async with asyncio.timeout(TIMEOUT_S):
             try:
@@ -34,7 +41,11 @@ class Group:
                 raise
         if not found:  # the coordinator is not ready: the client passes its error over
             await self.close()
-        return {part: found[tp].offset if (tp := TopicPartition(*part)) in found else -1 for part in parts}
+        known = {part: found.get(TopicPartition(*part)) for part in parts}
+        return {
+            part: -1 if offset is None else NEVER if offset.metadata == UNREADABLE else offset.offset
+            for part, offset in known.items()
+        }
 
     async def members(self) -> set[str]:
         """Ids of the group's members."""

@@ -126,7 +126,9 @@ class Transactions:
         except Exception:
             self._producer._closed = True
 
-    async def write(self, outbox: Outbox, offsets: Mapping[TopicPartition, int] | None = None, group: str = "") -> None:
+    async def write(
+        self, outbox: Outbox, offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None, group: str = ""
+    ) -> None:
         """All of it and the group's offsets, or nothing.
 
         Raises:
@@ -146,9 +148,7 @@ class Transactions:
                 topic = batch.topic.removeprefix(self._prefix).removesuffix(self._suffix)
                 self.written[topic, batch.partition] = batch.offset
             if offsets:
-                await self._producer.send_offsets_to_transaction(
-                    {tp: OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}, group
-                )
+                await self._producer.send_offsets_to_transaction(offsets, group)
             await self._producer.commit_transaction()
 
     async def _send(self, topic: str, partition: int, rows: list[_Row], sent: "list[asyncio.Future[Any]]") -> None:

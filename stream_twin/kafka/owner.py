@@ -15,12 +15,14 @@ from typing import Any
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
+from aiokafka.structs import OffsetAndMetadata
 
 from stream_twin.clock import elapsed, wall
 from stream_twin.events import Tick
 from stream_twin.kafka import opening, state
 from stream_twin.kafka.checkpointing import Checkpointing
 from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.group import UNREADABLE
 from stream_twin.kafka.host import Host
 from stream_twin.kafka.intake import TICKS, Fences, Intake
 from stream_twin.kafka.outbox import Outbox, Transactions
@@ -55,8 +57,8 @@ class Owner:
         self.is_open = False
         self.parked = False
         """Lost its broker and its place in the group: the next assignment decides."""
-        self.unreadable: str | None = None
-        """Which batch of a source stops that source here, and the way out."""
+        self.unreadable: dict[str, str] = {}
+        """Sources of which a batch stops the reading here: which batch, and the way out."""
         self.committed = 0
         """Transactions so far."""
         self.settled_at = 0.0
@@ -217,7 +219,7 @@ class Owner:
         self._checkpointing = Checkpointing(self._lane, self.number, settings.checkpoint_every_s)
         self._missing: dict[str, int] = {}
         self._committed: dict[str, int] = {}
-        self._group_offsets: dict[str, int] = {}
+        self._group_offsets: tuple[dict[str, int], frozenset[str]] = {}, frozenset()
         self._group_offsets_at = self._committed_at = 0.0
         self._wake, self._due, self._at_once, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wake.set()
@@ -234,7 +236,7 @@ class Owner:
 
     async def _read_on(self) -> None:
         self._intake.resumed()
-        self.unreadable = None  # or it is said again
+        self.unreadable.clear()  # or it is said again
         await self._host.reading.read_from({self._tp(topic): end for topic, end in self._intake.ends.items()})
 
     async def _shut(self) -> None:
@@ -406,6 +408,8 @@ class Owner:
                         await self._at_once.wait()
             if self._running.is_set():
                 await self.commit()
+                if not self.is_open:  # what is due stays due, so this would never wait again, and nothing could end it
+                    await asyncio.Future()
 
     def _commit_every_s(self) -> float:
         """The cycle stretches by what waits: a transaction costs about the same whatever is in it, so that fewer and larger ones
@@ -426,6 +430,7 @@ class Owner:
             started = elapsed()
             try:
                 outbox = self._cut_urgent() if self._urgent and not final else None
+                all_of_it = not outbox
                 if outbox:
                     await self._producer.write(outbox)
                 else:
@@ -442,7 +447,7 @@ class Owner:
                 self.is_open = False
                 raise
             self.committed += 1
-            self._host.observer.transaction(elapsed() - started, outbox.counts())
+            self._host.observer.transaction(self.number, elapsed() - started, outbox.counts(), all_of_it)
 
     def _cut_urgent(self) -> Outbox | None:
         """All that the lane put out of patients whose alerts changed, and their snapshots; None where the rest is no burden.
@@ -462,7 +467,7 @@ class Owner:
             del self._alerted[key]
         return outbox
 
-    def _cut(self, final: bool) -> tuple[Outbox, Outbox, dict[TopicPartition, int]] | None:
+    def _cut(self, final: bool) -> tuple[Outbox, Outbox, dict[TopicPartition, OffsetAndMetadata]] | None:
         """All that there is to write, as of now; without an await, so that it belongs together."""
         self._due.clear()
         self._at_once.clear()
@@ -482,9 +487,11 @@ class Owner:
         broadcast = self._broadcast(positions)
         offsets = {**positions, INPUTS: self._intake.position(INPUTS)}
         # For lag tools and for `complete_to`: two round trips that can wait.
-        if offsets == self._group_offsets or not (final or elapsed() >= self._group_offsets_at):
+        told = offsets, frozenset(self.unreadable)
+        if told == self._group_offsets or not (final or elapsed() >= self._group_offsets_at):
             offsets = {}
-        if not outbox and not broadcast and not offsets and positions == self._committed:
+        # With a source that cannot be read on, a transaction comes all the same: it fails once the batch was skipped.
+        if not outbox and not broadcast and not offsets and positions == self._committed and not self.unreadable:
             return None
         self._committed = positions
         record = state.Sources(
@@ -494,8 +501,11 @@ class Owner:
         )
         outbox.put(state.TOPIC, self.number, state.SOURCES, state.encode(record))
         if offsets:
-            self._group_offsets, self._group_offsets_at = offsets, elapsed() + GROUP_OFFSETS_EVERY_S
-        return outbox, broadcast, {self._tp(topic): offset for topic, offset in offsets.items()}
+            self._group_offsets, self._group_offsets_at = told, elapsed() + GROUP_OFFSETS_EVERY_S
+        return outbox, broadcast, {self._tp(topic): self._group_offset(topic, offset) for topic, offset in offsets.items()}
+
+    def _group_offset(self, topic: str, offset: int) -> OffsetAndMetadata:
+        return OffsetAndMetadata(offset, UNREADABLE if topic in self.unreadable else "")
 
     def _broadcast(self, positions: dict[str, int]) -> Outbox:
         broadcast = Outbox()

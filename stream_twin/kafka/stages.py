@@ -84,8 +84,8 @@ class Observer(Protocol):
     def applied(self, records: int, applied: Any, oldest_s: float) -> None:
         """A batch of ``twin.inputs`` went through a lane: ``applied`` is what :meth:`Lane.apply` returned."""
 
-    def transaction(self, seconds: float, written: Mapping[str, int]) -> None:
-        """A transaction was committed: records by topic without the prefix."""
+    def transaction(self, lane: int, seconds: float, written: Mapping[str, int], all_of_it: bool) -> None:
+        """A transaction of a lane was committed: records by topic without the prefix; all that it had, or urgent ones alone."""
 
     def restored(self, seconds: float, patients: int) -> None:
         """A lane was opened from Kafka."""
@@ -107,7 +107,7 @@ class Silent:
 
     def applied(self, records: int, applied: Any, oldest_s: float) -> None: ...
 
-    def transaction(self, seconds: float, written: Mapping[str, int]) -> None: ...
+    def transaction(self, lane: int, seconds: float, written: Mapping[str, int], all_of_it: bool) -> None: ...
 
     def restored(self, seconds: float, patients: int) -> None: ...
 

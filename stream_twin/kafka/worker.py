@@ -78,7 +78,7 @@ class Worker:
     def unready(self) -> str | None:
         """Why patients of this worker's lanes are not watched, or None; may be called from another thread."""
         owners = list(self.owners.values())
-        return self.health.unready(owners) or next((owner.unreadable for owner in owners if owner.unreadable), None)
+        return self.health.unready(owners) or next((why for owner in owners for why in owner.unreadable.values()), None)
 
     # ------------------------------------------------------------------------------------------------ for its lanes
 
@@ -217,7 +217,7 @@ class Worker:
         mend = f"stream-twin topics skip --lane {lane} --topic {topic} --offset {error.offset}"
         log.critical("%s; nothing after it is read until %s passes over it", error, mend)
         if (owner := self.owners.get(lane)) is not None:
-            owner.unreadable = f"{error}; {mend} passes over it"
+            owner.unreadable[topic] = f"{error}; {mend} passes over it"
 
     async def _hand_over(self, app: Any, revoked: Any, **_: Any) -> None:
         """Before a rebalance: who gets a lane next will have little of its log to read again.

@@ -16,8 +16,8 @@ from msgspec import Struct, field
 
 from stream_twin import events
 from stream_twin.alerts.desk import Desk
-from stream_twin.alerts.service import SERVICE, ServiceState, watch
-from stream_twin.events import AlertChange, ModelParameters
+from stream_twin.alerts.service import ServiceState, watch
+from stream_twin.events import SERVICE, AlertChange, ModelParameters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Assessor, Due

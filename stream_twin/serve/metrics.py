@@ -99,6 +99,7 @@ class Numbers:
                 self._values[entry.name][()] = 0.0
             elif not entry.labels and entry.kind == "histogram":
                 self._counts[entry.name][()] = np.zeros(len(entry.buckets) + 2)
+        self._values["rejected"]["twin", "failed"] = 0.0  # one is enough to call somebody
         registry.register(self)
 
     def add(self, name: str, amount: float, *labels: str) -> None:

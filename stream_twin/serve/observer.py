@@ -1,6 +1,6 @@
 """What a worker does, put into numbers."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ class WorkerMetrics:
         self.numbers = Numbers(registry)
         self._now, self._twins, self._learning = now, twins, learning
         self._signals = list(catalogue.signals)
-        self._uncommitted: list[float] = []
+        self._uncommitted: defaultdict[int, list[float]] = defaultdict(list)
         self.numbers.set("build", 1, version)
 
     def ingested(self, topic: str, records: int, counts: Mapping[tuple[str, str], int], oldest_s: float) -> None:
@@ -79,11 +79,11 @@ class WorkerMetrics:
                 self.numbers.add("assessments_failed", count)
         self._observe_innovations(applied.surprises)
 
-    def taken(self, values: Iterable[bytes | None]) -> None:
-        """A lane took these records of ``twin.inputs``; the first that has a source stands for all of them."""
+    def taken(self, lane: int, values: Iterable[bytes | None]) -> None:
+        """``lane`` took these records of ``twin.inputs``; the first that has a source stands for all of them."""
         arrived_at = next((at for value in values if value and (at := _timed(value).arrived_at) is not None), None)
         if arrived_at is not None:
-            self._uncommitted.append(arrived_at)
+            self._uncommitted[lane].append(arrived_at)
 
     def _observe_innovations(self, surprises: Iterable[tuple[Any, Any]]) -> None:
         parts = list(surprises)
@@ -94,14 +94,13 @@ class WorkerMetrics:
             of_signal = sizes[(indices == index) & np.isfinite(sizes)]
             self.numbers.observe("innovation_sigmas", of_signal, self._signals[index])
 
-    def transaction(self, seconds: float, written: Mapping[str, int]) -> None:
+    def transaction(self, lane: int, seconds: float, written: Mapping[str, int], all_of_it: bool) -> None:
         self.numbers.observe("transaction_seconds", seconds)
         self.numbers.observe("transaction_records", Counter(written).total())
         for topic, count in written.items():
             self.numbers.add("events_out", count, topic)
-        if self._uncommitted:
-            self.numbers.observe("end_to_end_seconds", self._now() - np.array(self._uncommitted))
-            self._uncommitted.clear()
+        if all_of_it and (taken := self._uncommitted.pop(lane, None)):
+            self.numbers.observe("end_to_end_seconds", self._now() - np.array(taken))
 
     def restored(self, seconds: float, patients: int) -> None:
         self.numbers.add("restores", 1)

@@ -83,6 +83,11 @@ def test_an_outage_is_no_stall():
     assert run(ticks) == []
 
 
+def test_an_outage_in_which_the_last_tick_had_nothing_new_is_no_stall():
+    ticks = [(0.0, 0.0), (1.0, 0.0), *((600.0 + k, 600.0 + k if k > 5 else 0.0) for k in range(100))]
+    assert run(ticks) == []
+
+
 def test_after_an_outage_people_are_told_that_what_they_see_is_old():
     ticks = [(0.0, 0.0), (1.0, 1.0), *((600.0 + k, 1.0 + 3 * k) for k in range(300)), (900.0, 900.0)]
     assert [change[:2] for change in run(ticks)] == [(660.0, "raised"), (600.0 + (599 - CAUGHT_UP_S + 1) // 2, "resolved")]

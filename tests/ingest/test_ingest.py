@@ -360,6 +360,7 @@ BAD: list[tuple[str, str, Any]] = [
     ("identifier", WEARABLE, Record(json.dumps(observation(patient_id="p\n1")).encode(), key=b"p\n1")),
     ("identifier", WEARABLE, Record(json.dumps(observation(patient_id="p\u200b1")).encode(), key="p\u200b1".encode())),
     ("identifier", WEARABLE, Record(json.dumps(observation(patient_id=" p-1")).encode(), key=b" p-1")),
+    ("identifier", WEARABLE, Record(json.dumps(observation(patient_id="service")).encode(), key=b"service")),
     ("identifier", WEARABLE, observation(id="a\x00b")),
     ("identifier", MODELS, Record(json.dumps({**MODEL, "cohort": ""}).encode(), key=b"")),
     ("identifier", MODELS, Record(json.dumps({**MODEL, "cohort": "c" * 129}).encode(), key=b"c" * 129)),

@@ -196,7 +196,7 @@ def usual(draw: st.DrawFn) -> tuple[bytes | None, bytes]:
     field = draw(st.sampled_from((*body, "status", "version", "period", "quality", "code_system", "later")))
     if draw(st.booleans()):
         body[field] = draw(ANYTHING | st.sampled_from(("final", "entered-in-error", 1, 2, CATALOGUE, "q", "")))
-    if draw(st.booleans()) and field != "type":
+    if draw(st.booleans()):
         body.pop(field, None)
     text = json.dumps(body, ensure_ascii=draw(st.booleans()))
     return draw(st.sampled_from((b"p", b"q", None))), draw(st.sampled_from(("", " ", "\n"))).encode() + text.encode()

@@ -181,7 +181,7 @@ class Meter(Silent):
         self.records += records
         self.ages.append(oldest_s)
 
-    def transaction(self, seconds: float, written: Mapping[str, int]) -> None:
+    def transaction(self, lane: int, seconds: float, written: Mapping[str, int], all_of_it: bool) -> None:
         self.seconds.append(seconds)
         if (passed := elapsed() - self.since) > 5:
             logging.info(

@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 
 from stream_twin.kafka import admin, reader
 from stream_twin.kafka.failures import ExitCode, Fatal
+from stream_twin.kafka.group import NEVER, Group
 from stream_twin.kafka.stages import WorkerSettings
 from tests import kafka_broker
 from tests.kafka.rig import Process, Rig, until
@@ -68,10 +69,12 @@ def test_it_stops_one_topic_of_one_lane_and_is_passed_over(
     worker.await_log(rf"{TOPIC}/0 cannot be read at offset 10: .*topics skip --lane 0 --topic {TOPIC} --offset 10")
     r.feed(50, topics=("clinical.events",))
     until_logged(r, worker, 10 + 49)  # of the fifty one is bad
+    until(lambda: committed(r) == NEVER, 10, lambda: f"{committed(r)}: all lanes wait for what nobody can read")
     with pytest.raises(Fatal, match="is at offset 10"):
         asyncio.run(admin.skip(settings, 0, TOPIC, 11))
     assert asyncio.run(admin.skip(settings, 0, TOPIC, 10)) == range(10, 30)
     r.await_done()
+    until(lambda: committed(r) == 40, 10, lambda: str(committed(r)))
     assert worker.poll() is None  # it opened the lane again by itself
     assert worker.stop() == ExitCode.STOPPED
     letters = [dict(record.headers) | {"value": record.value} for record in reader.read(r.broker, r.prefix + "dead.letters")]
@@ -98,6 +101,17 @@ def test_what_can_be_read_is_never_passed_over(broker: kafka_broker.KafkaBroker,
     with pytest.raises(Fatal, match="has not begun"):
         asyncio.run(admin.skip(settings, 0, "alerts", 0))
     r.close()
+
+
+def committed(r: Rig) -> int:
+    async def ask() -> int:
+        group, part = Group(r.broker, f"{r.prefix}twin"), (r.prefix + TOPIC, 0)
+        try:
+            return (await group.committed([part]))[part]
+        finally:
+            await group.close()
+
+    return asyncio.run(ask())
 
 
 def log_of(r: Rig) -> list[bytes]:

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_twin.serve.metrics import BY_NAME, CATALOGUE, PREFIX, Endpoint, Numbers, document
+from stream_twin.serve.observer import WorkerMetrics
+from stream_twin.signals import load
 
 
 @pytest.fixture
@@ -121,3 +124,24 @@ def test_a_port_that_is_taken_is_named(endpoint: tuple[Endpoint, dict[str, str |
 
 def test_the_page_names_every_metric() -> None:
     assert all(f"`{PREFIX}{entry.name}" in document() for entry in CATALOGUE)
+
+
+def test_the_first_failed_update_is_seen_as_a_rise(registry: CollectorRegistry) -> None:
+    """``increase()`` of a series that begins at 1 is 0."""
+    Numbers(registry)
+    assert registry.get_sample_value("stream_twin_rejected_total", {"stage": "twin", "reason": "failed"}) == 0
+
+
+def test_time_to_the_commit_counts_what_is_committed(registry: CollectorRegistry) -> None:
+    told = WorkerMetrics(registry, load(), "0", now=lambda: 100.0, twins=lambda: 0, learning=dict)
+    sample = msgspec.json.encode({"type": "samples", "arrived_at": 99.0})
+
+    def counted() -> float | None:
+        return registry.get_sample_value("stream_twin_end_to_end_seconds_count")
+
+    told.taken(0, [sample])
+    told.taken(1, [sample])
+    told.transaction(0, 0.1, {"alerts": 1}, all_of_it=False)
+    assert counted() == 0
+    told.transaction(0, 0.1, {"twin.estimates": 1}, all_of_it=True)
+    assert counted() == 1
