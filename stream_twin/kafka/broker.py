@@ -8,6 +8,8 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from stream_twin.kafka import connections  # noqa: F401  # before anything connects
+
 TIMEOUT_S = 5.0
 _STALE = {KafkaError.FENCED_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT}
 Part = tuple[str, int]

@@ -75,6 +75,4 @@ def is_away(error: BaseException) -> bool:
         return is_away(error.__cause__)  # aiokafka's sender wraps what it did not expect
     if isinstance(error, KafkaError):
         return bool(getattr(error, "retriable", False)) or isinstance(error, (KafkaConnectionError, KafkaTimeoutError))
-    if isinstance(error, RuntimeError):
-        return str(error).endswith("the handler is closed")  # uvloop, of a write to a connection that was reset
     return isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError))

@@ -151,6 +151,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             raise ConsumerStoppedError()
         if not wanted:
             return {}
+        if reader._fetch_task.done():
+            raise RuntimeError("aiokafka does not fetch any more")  # and would not say so itself
         with subscriptions.fetch_context():
             try:
                 records = await reader.fetched_records(wanted, timeout=timeout, max_records=consumer._max_poll_records)
