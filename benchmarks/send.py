@@ -50,7 +50,11 @@ def main(
         while sent < due:
             number, name = next(samples)
             key, value = values.observation(number, name, time.time(), sent)
-            to.produce(topic, value, key)
+            try:
+                to.produce(topic, value, key)
+            except BufferError:  # the broker takes no more at once; how late that makes the sender is told
+                to.poll(0.01)
+                to.produce(topic, value, key)
             sent += 1
         to.poll(0)
         time.sleep(0.001)

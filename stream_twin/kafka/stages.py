@@ -156,7 +156,7 @@ class WorkerSettings:
     """Shortest time between two transactions of a lane."""
     commit_at_most_every_s: float = 0.25
     """Longest, to which the cycle stretches as the lanes grow and while a lane is behind."""
-    transactions_per_s: float = 160.0
+    transactions_per_s: float = 120.0
     """Of a worker, all its lanes together."""
     checkpoint_every_s: float = 30.0
     session_timeout_s: float = 6.0

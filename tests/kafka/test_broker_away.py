@@ -1,5 +1,6 @@
 """A broker that goes and comes back: the same processes carry on."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -86,8 +87,13 @@ def test_a_write_to_a_connection_that_was_reset_says_that_it_is_lost(kafka: str)
         client = AIOKafkaClient(bootstrap_servers=kafka)
         await client.bootstrap()
         try:
-            [connection] = client._conns.values()
-            connection._writer.transport.abort()
+            [broker] = client.cluster.brokers()
+            connection = await client._get_conn(broker.nodeId)
+            server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+            connection._writer = writer  # as it is until its reader has heard of the reset
             with pytest.raises(KafkaConnectionError, match="broken"):
                 await connection.send(MetadataRequest([]))
             assert not connection.connected()
