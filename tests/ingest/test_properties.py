@@ -183,6 +183,18 @@ def test_series_is_its_samples(values: list[float | None], interval: float, star
     assert result.counts["absent", "wearable.observations"] == sum(value is None for value in values)
 
 
+USUAL = {
+    "type": "observation",
+    "id": "0",
+    "patient_id": "p",
+    "code": "8867-4",
+    "unit": "/min",
+    "device_id": "w",
+    "measured_at": NOW,
+    "value": 60,
+}
+
+
 @st.composite
 def usual(draw: st.DrawFn) -> tuple[bytes | None, bytes]:
     """An observation as most are, or nearly."""
@@ -205,16 +217,7 @@ def usual(draw: st.DrawFn) -> tuple[bytes | None, bytes]:
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(("wearable.observations", "clinical.observations")), st.lists(usual(), max_size=8))
 def test_what_is_usual_is_judged_as_if_it_were_not(topic: str, made: list[tuple[bytes | None, bytes]]):
-    plain = {
-        "type": "observation",
-        "id": "0",
-        "patient_id": "p",
-        "code": "8867-4",
-        "unit": "/min",
-        "measured_at": NOW,
-        "value": 60,
-    }
-    known = [(b"p", json.dumps({**plain, "device_id": "w"}).encode())] * 2
+    known = [(b"p", json.dumps(USUAL).encode())] * 2
     records = [Record(offset, *record) for offset, record in enumerate(known + made)]
     quick, thorough = Ingest(CATALOG), Ingest(CATALOG)
     with pytest.MonkeyPatch.context() as patch:
@@ -224,17 +227,8 @@ def test_what_is_usual_is_judged_as_if_it_were_not(topic: str, made: list[tuple[
 
 
 def test_most_observations_are_usual():
-    body = {
-        "type": "observation",
-        "id": "0",
-        "patient_id": "p",
-        "code": "8867-4",
-        "unit": "/min",
-        "measured_at": NOW,
-        "value": 60,
-    }
     judged = Measurements(Dictionary(CATALOG), "streaming", "streaming", "syncing", 10)
-    value = json.dumps({**body, "device_id": "w"}).encode()
+    value = json.dumps(USUAL).encode()
     assert judged.usual(value, b"p", 0, NOW, NOW) is None  # nobody knows them yet
     assert judged.sample(
         msgspec.json.decode(value, type=events.Observation), b"p", 0, NOW, msgspec.Raw(value), NOW

@@ -218,7 +218,7 @@ def dies_after_urgent() -> None:
             logging.info("died after %d records", sum(outbox.counts().values()))
             os._exit(9)
 
-    Transactions.write = write_and_die  # type: ignore[method-assign]
+    Transactions.write = write_and_die  # type: ignore[method-assign]  # a death at that very moment
 
 
 def main() -> None:

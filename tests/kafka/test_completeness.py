@@ -25,7 +25,7 @@ class Broker:
 def test_it_follows_smoothly_when_an_hour_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = Broker()
     monkeypatch.setattr(completeness, "wall", lambda: float(broker.second))
-    asked = Completeness(broker, broker, [PART])  # type: ignore[arg-type]
+    asked = Completeness(broker, broker, [PART])  # type: ignore[arg-type]  # a broker far behind, in no time
 
     async def probe() -> None:
         moved_at = 1

@@ -21,8 +21,8 @@ def test_a_closed_lane_waits_to_be_cancelled() -> None:
         owner._running.set()
         owner._due.set()
         owner._committed_at = float("-inf")
-        owner._commit_every_s = lambda: 0.0  # type: ignore[method-assign]
-        owner.commit = commit  # type: ignore[assignment, method-assign]
+        owner._commit_every_s = lambda: 0.0  # type: ignore[method-assign]  # always time to commit
+        owner.commit = commit  # type: ignore[assignment, method-assign]  # counts instead
         task = asyncio.create_task(owner._commits())
         await asyncio.sleep(0.05)
         assert not task.done()
