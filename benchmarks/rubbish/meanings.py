@@ -25,7 +25,7 @@ from benchmarks.rubbish.good import (
     timed_series,
 )
 from benchmarks.rubbish.kinds import Kind
-from stream_twin.events import CATALOGUE
+from stream_twin.events import CATALOGUE, SERVICE
 from stream_twin.signals import Catalogue, load
 
 DROP = object()
@@ -213,7 +213,6 @@ STRANGE_NAMES = {
     "named like the key of a snapshot": "panna",
     "named p": "p",
     "named l": "l",
-    "named like the service's alerts": "service",
     "named like a topic of Kafka": "__consumer_offsets",
     "named like a path": "../../etc/passwd",
     "named like a query": "'; DROP TABLE patients; --",
@@ -278,6 +277,7 @@ def _memory() -> Iterator[Kind]:
     yield _kind(WEARABLE, "observation", "of a device before it was given", "outside_assignment", before, "twin")
     for way, name in STRANGE_NAMES.items():
         yield _kind(WEARABLE, "observation", f"of an unknown patient {way}", "unknown_patient", _by(name), "twin")
+    yield _kind(WEARABLE, "observation", "of a patient named like the service's alerts", "identifier", _by(SERVICE))
     for way, change in (
         ("with another value", {"value": 73.0}),
         ("with another value by a millionth", {"value": 72.000001}),
