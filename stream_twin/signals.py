@@ -35,7 +35,35 @@ class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
     momentum: float = 0.0
     momentum_s: float = 600.0
     """Time constant of the momentum; less than ``fast_s``."""
+    loadings: dict[str, float] = {}
+    """What one standard deviation of a latent driver of the population does to the signal."""
+    effects: dict[str, float] = {}
+    """What one unit left in an input's compartment does to it."""
+    sensitivities: dict[str, float] = {}
+    """How much that differs between persons: standard deviation of the effect, by input."""
+    tail: float = math.inf
+    """Degrees of freedom of Student's t distribution of innovations: how little a surprising sample is trusted; inf: normal."""
+    noise_count: float = math.inf
+    """For how many of a person's samples the population's noise counts; inf: a person's own is never learnt."""
+    detection: tuple[float | None, float | None] = (None, None)
+    """Lowest and highest value that the method can tell, canonical unit: a sample there, or beyond, is censored."""
     source: str = ""
+
+    def check(self, name: str) -> None:
+        """Raise ValueError where it contradicts itself; ``name``: of the signal."""
+        for part in ("between_sd", "slow_sd", "fast_sd", "noise_sd", "circadian_sd"):
+            if not getattr(self, part) >= 0:
+                raise ValueError(f"signal {name}: {part} is {getattr(self, part)}, but must be 0 or more")
+        if self.noise_sd == 0:
+            raise ValueError(f"signal {name}: noise_sd is 0, but every sample has some")
+        if not any((self.between_sd, self.slow_sd, self.fast_sd)):
+            raise ValueError(f"signal {name}: it never moves, all of between_sd, slow_sd, fast_sd are 0")
+        if not 0 <= self.momentum <= 1 or (self.momentum and not self.momentum_s < self.fast_s):
+            raise ValueError(f"signal {name}: momentum must be in 0..1 and momentum_s less than fast_s")
+        if not self.tail > 2 or not self.noise_count > 0:  # below, Student's t has no variance
+            raise ValueError(f"signal {name}: tail must be above 2 and noise_count above 0")
+        if not self.source:
+            raise ValueError(f"signal {name}: its model does not say where its numbers come from (source)")
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,16 +127,7 @@ def _check(signal: Signal) -> None:
     for limit in signal.limits:
         if limit is not None and not low <= limit <= high:
             raise ValueError(f"signal {signal.name}: limit {limit} is outside the plausible range {low} to {high}")
-    model = signal.model
-    for part in ("between_sd", "slow_sd", "fast_sd", "noise_sd", "circadian_sd"):
-        if not getattr(model, part) >= 0:
-            raise ValueError(f"signal {signal.name}: {part} is {getattr(model, part)}, but must be 0 or more")
-    if model.noise_sd == 0:
-        raise ValueError(f"signal {signal.name}: noise_sd is 0, but every sample has some")
-    if not 0 <= model.momentum <= 1 or (model.momentum and not model.momentum_s < model.fast_s):
-        raise ValueError(f"signal {signal.name}: momentum must be in 0..1 and momentum_s less than fast_s")
-    if not model.source:
-        raise ValueError(f"signal {signal.name}: its model does not say where its numbers come from (source)")
+    signal.model.check(signal.name)
 
 
 def load(path: Path | None = None) -> Catalogue:
