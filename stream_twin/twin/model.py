@@ -32,8 +32,9 @@ CIRCADIAN_S = 45 * DAY_S
 MOST_ELEMENTS = 64
 CONSTANT, COSINE, SINE, INPUT = range(4)
 """How a coefficient of a reading goes with time."""
-FROZEN = 1e-9
-"""A value repeated so often that chance would do it less than this is a frozen sensor's."""
+FROZEN, LEAST_REPEAT = 1e-12, 0.7
+"""A value repeated so often that chance would do it less than this is a frozen sensor's. Every sensor is granted the second as
+the probability of repeating a value: devices average and hold."""
 POPULATIONS = Path(__file__).with_name("populations")
 
 
@@ -294,10 +295,11 @@ def _stationary(sds: list[float], pairs: Mapping[tuple[int, int], float]) -> Flo
 
 
 def _frozen_after(signal: Signal, model: SignalModel) -> float:
-    """Repeats of one displayed value that chance explains less often than :data:`FROZEN`."""
-    step = _step(signal, model)
-    same = min(step / (2 * math.sqrt(math.pi) * model.noise_sd), 0.95)  # two normal draws within half a step of each other
-    return math.ceil(math.log(FROZEN) / math.log(same))
+    """Repeats of one displayed value that chance explains less often than :data:`FROZEN`; inf for what may stand still."""
+    if signal.scale in ("behaviour", "environment"):
+        return math.inf
+    same = _step(signal, model) / (2 * math.sqrt(math.pi) * model.noise_sd)  # two normal draws within half a step of each other
+    return math.inf if same >= 1 else math.ceil(math.log(FROZEN) / math.log(max(same, LEAST_REPEAT)))
 
 
 def _step(signal: Signal, model: SignalModel) -> float:

@@ -1,0 +1,555 @@
+"""The Kalman filter, compiled: sample after sample, block after block, the same bits whatever the batch.
+
+The state of a block has the elements of its :class:`~stream_twin.twin.model.Layout`. Every element is an Ornstein-Uhlenbeck process
+with rate ``r`` (1/s) and the elements share a stationary covariance ``S``, so with ``f = exp(-r * gap)`` prediction is exact for
+any gap, elementwise, and never diverges:
+
+    x' = f * x        P' = S + f f^T * (P - S)
+
+Who is silent returns to the population. ``predict(a)`` then ``predict(b)`` equals ``predict(a + b)`` to rounding. All coupling sits in
+how a sample reads the elements, so an element that no sample has read yet stays independent of the others, to the bit: a state
+can be extended at any time as if the element had been there from the start.
+
+Compiled by Numba, without its fast mathematics. A state is one row of numbers, see :class:`Row`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_twin.twin.model import COSINE, DAY_S, INPUT, SINE, Layout
+
+SD90 = 1.6448536269514722
+"""Half the width of a normal distribution's central 90 %, in standard deviations."""
+IMPLAUSIBLE = 5.0
+"""An innovation beyond so many standard deviations is set aside until the next one agrees with it."""
+ACCEPTED = 2.0
+"""When it does, the signal's own elements get as uncertain as makes an innovation of this many standard deviations of it."""
+FENCE = 5.0
+"""A sample beyond so many standard deviations of what is predicted is worth a look at once."""
+NOISE_MEMORY = 0.99
+"""What a sample's squared residual still counts for in a person's noise when the next comes: about the last 100 count."""
+LEAST_NOISE, MOST_NOISE = 0.1, 10.0
+"""Bounds of a person's noise, as a ratio of the population's variance."""
+UNREST_S = 12 * 3600.0
+"""Time constant with which surprises are forgotten."""
+CLIP = 4.0
+"""A surprise beyond counts as this one in a channel's statistics: an artefact is no unrest."""
+LONGEST_GAP_S = 1e12
+"""Of a block without samples."""
+SHOWN_DIGITS = 5
+
+STATS = (
+    "last_at",
+    "last_value",
+    "last_z",
+    "aside",
+    "aside_z",
+    "noise_count",
+    "noise_sum",
+    "unrest_count",
+    "unrest_sum",
+    "bias_sum",
+    "repeats",
+    "total_count",
+    "total_z",
+)
+"""What a state has of each channel: time, value and standardised innovation of its last sample; working value and innovation of a
+sample set aside (innovation 0: none); a person's noise; surprises of the last half day: how many, sum of squares, sum; how often
+the last value came again; count and sum of all standardised innovations."""
+(
+    LAST_AT,
+    LAST_VALUE,
+    LAST_Z,
+    ASIDE,
+    ASIDE_Z,
+    NOISE_COUNT,
+    NOISE_SUM,
+    UNREST_COUNT,
+    UNREST_SUM,
+    BIAS_SUM,
+    REPEATS,
+    COUNT,
+    SUM_Z,
+) = range(len(STATS))
+K = len(STATS)
+
+USED, SET_ASIDE, CHANGE, CENSORED, FROZEN = range(5)
+"""What became of a sample."""
+SEEN = ("mean", "sd", "z", "fate")
+"""Columns that :func:`follow` gives of each sample: what was predicted for it, on the working scale; innovation in standard
+deviations; what became of it. NaN where it was retracted."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Row(NamedTuple):
+    """Where in a state is what, for a layout: mean (d,), upper triangle of the covariance row by row, time, statistics (c, K),
+    contents of inputs (n,), and what the samples of each signal contributed to each driver (L, m)."""
+
+    covariance: int
+    at: int
+    stats: int
+    inputs: int
+    contributions: int
+    width: int
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Row":
+        d, m = len(layout.rates), len(layout.means)
+        at = d + d * (d + 1) // 2
+        inputs = at + 1 + K * len(layout.channel_signal)
+        contributions = inputs + len(layout.input_rates)
+        return cls(d, at, at + 1, inputs, contributions, contributions + layout.drivers * m)
+
+
+def empty(layout: Layout) -> Floats:
+    """State before the first sample, (width,)."""
+    where = Row.of(layout)
+    row = np.zeros(where.width)
+    row[where.covariance : where.at] = layout.stationary
+    row[where.at] = -np.inf
+    stats = row[where.stats : where.inputs].reshape(-1, K)
+    stats[:, LAST_AT], stats[:, LAST_VALUE] = -np.inf, np.nan
+    return row
+
+
+def code_of(channel: int, side: int = 0) -> int:
+    """A sample's code; ``side``: -1 and 1 where the value is only known to be below or above what was written."""
+    return 3 * channel + 1 + side
+
+
+def input_code(number: int) -> int:
+    """Code of an amount that goes into input ``number``."""
+    return -1 - number
+
+
+_jit = numba.njit(cache=True, error_model="numpy")
+
+
+@_jit
+def to_working(scale: Floats, value: float) -> float:
+    if scale[0] == 1.0:
+        return math.log(max(value, float(scale[2])))
+    if scale[0] == 2.0:
+        return -math.log(max(scale[1] - value, scale[2]))
+    return value
+
+
+@_jit
+def from_working(scale: Floats, working: float) -> float:
+    if scale[0] == 1.0:
+        return math.exp(min(working, 700.0))
+    if scale[0] == 2.0:
+        return float(scale[1]) - math.exp(min(-working, 700.0))
+    return working
+
+
+@_jit
+def _predict(layout: Layout, row: Floats, gap: float, mean: Floats, covariance: Floats, f: Floats) -> None:
+    """Mean (d,) and covariance (d, d) after ``gap`` seconds; ``f`` (d,) is filled with what is left of each element."""
+    d = len(layout.rates)
+    stationary = layout.stationary
+    k = d
+    if gap == 0.0:
+        for i in range(d):
+            f[i] = 1.0
+            mean[i] = row[i]
+            for j in range(i, d):
+                covariance[i, j] = row[k]
+                covariance[j, i] = row[k]
+                k += 1
+        return
+    for i in range(d):
+        f[i] = math.exp(-layout.rates[i] * gap)
+        mean[i] = row[i] * f[i]
+    for i in range(d):
+        for j in range(i, d):
+            entry = stationary[k - d] + (f[i] * f[j]) * (row[k] - stationary[k - d])
+            covariance[i, j] = entry
+            covariance[j, i] = entry
+            k += 1
+
+
+@_jit
+def _read(layout: Layout, k: int, at: float, inputs: Floats, h: Floats) -> float:
+    """How a sample of signal ``k`` at ``at``, seconds, reads the elements: coefficients of its readings into ``h``.
+
+    -> What is expected of it with all elements at 0.
+    """
+    phase = (2 * math.pi / DAY_S) * (at % DAY_S)
+    for r in range(layout.reads_start[k], layout.reads_start[k + 1]):
+        form, value = layout.reads_form[r], layout.reads_value[r]
+        if form == COSINE:
+            value *= math.cos(phase)
+        elif form == SINE:
+            value *= math.sin(phase)
+        elif form >= INPUT:
+            value *= inputs[form - INPUT]
+        h[r] = value
+    expected = float(layout.means[k])
+    for j in range(len(inputs)):
+        expected += layout.effects[k, j] * inputs[j]
+    return expected
+
+
+@_jit
+def _project(layout: Layout, k: int, covariance: Floats, h: Floats, ph: Floats) -> float:
+    """``P h`` into ``ph`` (d,); -> ``h^T P h``."""
+    start, end = layout.reads_start[k], layout.reads_start[k + 1]
+    ph[:] = 0.0
+    for r in range(start, end):
+        line, value = covariance[layout.reads_element[r]], h[r]
+        for i in range(len(ph)):
+            ph[i] += value * line[i]
+    variance = 0.0
+    for r in range(start, end):
+        variance += h[r] * ph[layout.reads_element[r]]
+    return max(variance, 0.0)
+
+
+@_jit
+def _cumulative(x: float) -> float:
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))
+
+
+@_jit
+def truncated(low: float, high: float) -> tuple[float, float]:
+    """Mean and variance of a standard normal variable of which only ``low <= x <= high`` is known."""
+    if low > 0.0:  # the mirror image is exact where the tail is thin
+        mean, variance = truncated(-high, -low)
+        return -mean, variance
+    tail = 8.0
+    if high < -tail:  # only a sliver next to ``high`` has weight: asymptotic series of Mills' ratio
+        mean = high - 1.0 / -high + 2.0 / (-high) ** 3
+        return mean, 1.0 / (high * high) - 6.0 / high**4
+    weight = _cumulative(high) - _cumulative(low)
+    density_low = math.exp(-0.5 * low * low) / math.sqrt(2.0 * math.pi) if low > -math.inf else 0.0
+    density_high = math.exp(-0.5 * high * high) / math.sqrt(2.0 * math.pi) if high < math.inf else 0.0
+    mean = (density_low - density_high) / weight
+    second = 1.0
+    if low > -math.inf:
+        second += low * density_low / weight
+    if high < math.inf:
+        second -= high * density_high / weight
+    return mean, min(max(second - mean * mean, 1e-12), 1.0)
+
+
+@_jit
+def _noise(stats: Floats, prior: float) -> float:
+    """A person's noise as a ratio of the population's variance."""
+    if not math.isfinite(prior):
+        return 1.0
+    return min(max((prior + stats[NOISE_SUM]) / (prior + stats[NOISE_COUNT]), LEAST_NOISE), MOST_NOISE)
+
+
+@_jit
+def _take_z(stats: Floats, at: float, z: float) -> None:
+    gap = at - stats[LAST_AT]
+    kept = math.exp(-max(gap, 0.0) / UNREST_S) if stats[UNREST_COUNT] > 0.0 else 0.0
+    clipped = min(max(z, -CLIP), CLIP)
+    stats[UNREST_COUNT] = kept * stats[UNREST_COUNT] + 1.0
+    stats[UNREST_SUM] = kept * stats[UNREST_SUM] + clipped * clipped
+    stats[BIAS_SUM] = kept * stats[BIAS_SUM] + clipped
+    stats[COUNT] += 1.0
+    stats[SUM_Z] += z
+    stats[LAST_Z] = z
+
+
+@_jit
+def follow(
+    layout: Layout,
+    rows: Floats,
+    slots: Ints,
+    times: Floats,
+    values: Floats,
+    ages: Floats,
+    codes: Ints,
+    marks: Ints,
+    seen: Floats,
+    before: Floats,
+) -> None:
+    """Take samples into states of one layout, one after another.
+
+    An innovation of more than :data:`IMPLAUSIBLE` standard deviations is set aside, unless the sample before it of the same
+    channel was set aside too and is nearer to it than to what was predicted: then it is a change, and is believed. A sample that
+    is censored updates by the moments of the truncated normal distribution. With ``tail`` degrees of freedom a surprising sample is
+    trusted as Student's t has it. A person's noise is learnt as in Sarkka and Nummenmaa, IEEE Trans. Autom. Control 54 (2009) 596.
+
+    Args:
+        rows: (N, width), changed in place.
+        slots, times, values, ages, codes: (M,), which row; when, seconds; canonical unit, NaN is passed over; how much older it is
+            than its time says, seconds; see :func:`code_of` and :func:`input_code`.
+        marks: numbers of the samples, increasing, before which the row is copied.
+        seen: (M, len(SEEN)), filled. before: (len(marks), width), filled with these copies.
+    """
+    d, m = len(layout.rates), len(layout.means)
+    where_at = d + d * (d + 1) // 2
+    where_stats = where_at + 1
+    where_inputs = where_stats + K * len(layout.channel_signal)
+    where_contributions = where_inputs + len(layout.input_rates)
+    mean, covariance, f, ph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d)
+    h = np.empty(len(layout.reads_value))
+    mark = 0
+    for n in range(len(slots)):
+        row = rows[slots[n]]
+        if mark < len(marks) and marks[mark] == n:
+            before[mark] = row
+            mark += 1
+        if math.isnan(values[n]):
+            seen[n] = np.nan
+            continue
+        at, code = times[n], codes[n]
+        gap = min(max(at - row[where_at], 0.0), LONGEST_GAP_S)
+        inputs = row[where_inputs:where_contributions]
+        if gap > 0.0:
+            for j in range(len(inputs)):
+                inputs[j] *= math.exp(-layout.input_rates[j] * gap)
+        if code < 0:
+            _predict(layout, row, gap, mean, covariance, f)
+            _store(layout, row, mean, covariance, f, at)
+            inputs[-1 - code] += values[n]
+            seen[n] = np.nan
+            continue
+        channel, side = code // 3, code % 3 - 1
+        k = layout.channel_signal[channel]
+        stats = row[where_stats + K * channel : where_stats + K * channel + K]
+        _predict(layout, row, gap, mean, covariance, f)
+        expected = _read(layout, k, at, inputs, h)
+        start, end = layout.reads_start[k], layout.reads_start[k + 1]
+        for r in range(start, end):
+            expected += h[r] * mean[layout.reads_element[r]]
+        known = _project(layout, k, covariance, h, ph)
+        noise = layout.noise[k] * _noise(stats, layout.prior_count[k])
+        if ages[n] > 0.0:  # what the signal may have done since
+            for r in range(start, end):
+                i = layout.reads_element[r]
+                left = math.exp(-2.0 * layout.rates[i] * ages[n])
+                noise += h[r] * h[r] * _variance(layout, i) * (1.0 - left)
+        variance = known + noise
+        scale = layout.scale[k]
+        working = to_working(scale, values[n])
+        error = working - expected
+        sd = math.sqrt(variance)
+        z = error / sd
+        low_limit, high_limit = layout.limits[k, 0], layout.limits[k, 1]
+        fate = USED
+        if side != 0 or values[n] <= low_limit or values[n] >= high_limit:
+            fate = CENSORED
+            below = side < 0 or (side == 0 and values[n] <= low_limit)
+            shift, left = truncated(-math.inf, z) if below else truncated(z, math.inf)
+            z = shift
+            error = shift * sd
+            trusted, shrink = variance, (1.0 - left) / variance
+            stats[ASIDE_Z] = 0.0
+        else:
+            repeated = values[n] == stats[LAST_VALUE]
+            stats[REPEATS] = stats[REPEATS] + 1.0 if repeated else 0.0
+            nu = layout.tail[k]
+            trusted = variance
+            if stats[REPEATS] >= layout.frozen_after[k]:
+                fate = FROZEN
+            elif abs(z) > IMPLAUSIBLE:
+                agrees = stats[ASIDE_Z] * z > 0.0 and abs(working - stats[ASIDE]) < 0.5 * abs(error)
+                fate = CHANGE if agrees else SET_ASIDE
+            elif math.isfinite(nu):
+                trusted = variance * max(1.0, (nu + z * z) / (nu + 1.0))
+            if fate == SET_ASIDE:
+                stats[ASIDE], stats[ASIDE_Z] = working, z
+            else:
+                stats[ASIDE_Z] = 0.0
+            if fate == CHANGE:
+                _widen(layout, k, error * error / (ACCEPTED * ACCEPTED) - variance, covariance)
+                known = _project(layout, k, covariance, h, ph)
+                trusted = known + noise
+            shrink = 1.0 / trusted
+        if fate in (SET_ASIDE, FROZEN):
+            _store(layout, row, mean, covariance, f, at)
+        else:
+            c = d
+            gain = error / trusted
+            for i in range(d):
+                row[i] = mean[i] + ph[i] * gain
+                scaled = ph[i] * shrink
+                for j in range(i, d):
+                    row[c] = covariance[i, j] - scaled * ph[j]
+                    c += 1
+            row[where_at] = at
+            for i in range(layout.drivers):
+                for s in range(m):
+                    row[where_contributions + i * m + s] *= f[i]
+                row[where_contributions + i * m + k] += ph[i] * gain
+            if fate == USED and math.isfinite(layout.prior_count[k]):
+                share = noise / trusted
+                residual = min(error * error, CLIP * CLIP * variance) * share * share + known * share
+                stats[NOISE_COUNT] = NOISE_MEMORY * stats[NOISE_COUNT] + 1.0
+                stats[NOISE_SUM] = NOISE_MEMORY * stats[NOISE_SUM] + residual / layout.noise[k]
+        if fate != FROZEN:
+            _take_z(stats, at, z)
+        stats[LAST_AT], stats[LAST_VALUE] = at - ages[n], values[n]
+        into = layout.input_of[k]
+        if into >= 0:
+            inputs[into] += values[n]
+        seen[n, 0], seen[n, 1], seen[n, 2], seen[n, 3] = expected, sd, z, fate
+
+
+@_jit
+def _variance(layout: Layout, i: int) -> float:
+    """Stationary variance of element ``i``."""
+    d = len(layout.rates)
+    return float(layout.stationary[i * d - i * (i - 1) // 2])
+
+
+@_jit
+def _store(layout: Layout, row: Floats, mean: Floats, covariance: Floats, f: Floats, at: float) -> None:
+    """What was predicted, without an update."""
+    d, m = len(layout.rates), len(layout.means)
+    k = d
+    for i in range(d):
+        row[i] = mean[i]
+        for j in range(i, d):
+            row[k] = covariance[i, j]
+            k += 1
+    row[k] = at
+    end = len(row) - layout.drivers * m
+    for i in range(layout.drivers):
+        for s in range(m):
+            row[end + i * m + s] *= f[i]
+
+
+@_jit
+def _widen(layout: Layout, k: int, extra: float, covariance: Floats) -> None:
+    """Make a change of signal ``k`` possible: ``extra`` variance for its own elements, by what is usual for each."""
+    total = 0.0
+    for r in range(layout.reads_start[k], layout.reads_start[k + 1]):
+        total += layout.own[r] * _variance(layout, layout.reads_element[r])
+    if total <= 0.0 or extra <= 0.0:
+        return
+    for r in range(layout.reads_start[k], layout.reads_start[k + 1]):
+        i = layout.reads_element[r]
+        covariance[i, i] += extra * layout.own[r] * _variance(layout, i) / total
+
+
+LOOKS = (
+    "level",
+    "low",
+    "high",
+    "baseline",
+    "deviation",
+    "deviation_sd",
+    "working_mean",
+    "working_sd",
+    "predictive_sd",
+    "fence_low",
+    "fence_high",
+    "surprise",
+    "noise",
+    "unrest",
+    "bias",
+    "repeats",
+    "aside",
+    "shown_level",
+    "shown_low",
+    "shown_high",
+    "shown_baseline",
+)
+"""Columns of :func:`look`, see :class:`stream_twin.twin.belief.SignalBelief`. ``predictive_sd`` is of a sample, on the working
+scale; beyond ``fence`` a sample is worth a look at once; what is shown has :data:`SHOWN_DIGITS` significant digits."""
+SHOWN = LOOKS.index("shown_level")
+
+
+@_jit
+def look(layout: Layout, rows: Floats, slots: Ints, at: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """What is believed of the blocks ``slots`` (N,) at ``at`` (N,), or at their last sample if that is later.
+
+    ``reach``: (m,) half the width of a sample's central 90 %, in its standard deviations.
+    -> (N, m, LOOKS) of each signal and (N, L, 2) mean and standard deviation of each driver.
+    """
+    d, m = len(layout.rates), len(layout.means)
+    where_at = d + d * (d + 1) // 2
+    where_stats = where_at + 1
+    channels = len(layout.channel_signal)
+    where_inputs = where_stats + K * channels
+    mean, covariance, f, ph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d)
+    usual = np.zeros((d, d))
+    k = 0
+    for i in range(d):
+        for j in range(i, d):
+            usual[i, j] = usual[j, i] = layout.stationary[k]
+            k += 1
+    h, around = np.empty(len(layout.reads_value)), np.empty(len(layout.reads_value))
+    inputs = np.empty(len(layout.input_rates))
+    looked, drivers = np.empty((len(slots), m, len(LOOKS))), np.empty((len(slots), layout.drivers, 2))
+    for n in range(len(slots)):
+        row = rows[slots[n]]
+        moment = max(at[n], row[where_at])
+        gap = min(moment - row[where_at], LONGEST_GAP_S)
+        _predict(layout, row, gap, mean, covariance, f)
+        for j in range(len(inputs)):
+            inputs[j] = row[where_inputs + j] * math.exp(-layout.input_rates[j] * gap)
+        for i in range(layout.drivers):
+            drivers[n, i, 0] = mean[i]
+            drivers[n, i, 1] = math.sqrt(max(covariance[i, i], 0.0))
+        channel = 0
+        for k in range(m):
+            newest = channel  # of its channels, the one that spoke last
+            while channel < channels and layout.channel_signal[channel] == k:
+                if row[where_stats + K * channel + LAST_AT] >= row[where_stats + K * newest + LAST_AT]:
+                    newest = channel
+                channel += 1
+            stats = row[where_stats + K * newest : where_stats + K * newest + K]
+            level = _read(layout, k, moment, inputs, h)
+            start, end = layout.reads_start[k], layout.reads_start[k + 1]
+            baseline, apart = float(layout.means[k]), 0.0
+            for r in range(start, end):
+                part = h[r] * mean[layout.reads_element[r]]
+                level += part
+                around[r] = h[r] * layout.around[r]
+                if layout.around[r] > 0.0:
+                    apart += part
+                else:
+                    baseline += part
+            variance = _project(layout, k, covariance, h, ph)
+            apart_sd = math.sqrt(_project(layout, k, covariance, around, ph))
+            spread = math.sqrt(max(_project(layout, k, usual, around, ph), 1e-12))
+            ratio = _noise(stats, layout.prior_count[k])
+            predictive_sd = math.sqrt(variance + layout.noise[k] * ratio)
+            scale, out = layout.scale[k], looked[n, k]
+            out[0] = from_working(scale, level)
+            out[1] = max(from_working(scale, level - reach[k] * predictive_sd), layout.plausible[k, 0])
+            out[2] = min(from_working(scale, level + reach[k] * predictive_sd), layout.plausible[k, 1])
+            out[3] = from_working(scale, baseline)
+            out[4] = apart / spread
+            out[5] = apart_sd / spread
+            out[6] = level
+            out[7] = math.sqrt(variance)
+            out[8] = predictive_sd
+            out[9] = from_working(scale, level - FENCE * predictive_sd)
+            out[10] = from_working(scale, level + FENCE * predictive_sd)
+            out[11] = stats[LAST_Z]
+            out[12] = ratio
+            count = stats[UNREST_COUNT]
+            out[13] = stats[UNREST_SUM] / count if count > 0.0 else np.nan
+            out[14] = stats[BIAS_SUM] / math.sqrt(count) if count > 0.0 else 0.0
+            out[15] = stats[REPEATS]
+            out[16] = stats[ASIDE_Z]
+            for c in range(4):
+                out[17 + c] = _rounded(out[c])
+    return looked, drivers
+
+
+@_jit
+def _rounded(value: float) -> float:
+    """To :data:`SHOWN_DIGITS` significant digits: enough for people, a third of the bytes."""
+    if abs(value) < 1e-300 or not math.isfinite(value):
+        return value
+    places = SHOWN_DIGITS - 1 - math.floor(math.log10(abs(value)))
+    if places >= 0:
+        power = 10.0**places
+        return float(np.rint(value * power) / power)
+    power = 10.0**-places
+    return float(np.rint(value / power) * power)
