@@ -20,10 +20,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_twin.twin.model import COSINE, DAY_S, INPUT, SINE, Layout
+from stream_twin.twin.model import COSINE, DAY_S, INPUT, SINE, Layout, Names, Plan
 
-SD90 = 1.6448536269514722
-"""Half the width of a normal distribution's central 90 %, in standard deviations."""
 IMPLAUSIBLE = 5.0
 """An innovation beyond so many standard deviations is set aside until the next one agrees with it."""
 ACCEPTED = 2.0
@@ -100,11 +98,15 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, layout: Layout) -> "Row":
-        d, m = len(layout.rates), len(layout.means)
+        return cls.sized(
+            len(layout.rates), len(layout.means), len(layout.channel_signal), len(layout.input_rates), layout.drivers
+        )
+
+    @classmethod
+    def sized(cls, d: int, signals: int, channels: int, inputs: int, drivers: int) -> "Row":
         at = d + d * (d + 1) // 2
-        inputs = at + 1 + K * len(layout.channel_signal)
-        contributions = inputs + len(layout.input_rates)
-        return cls(d, at, at + 1, inputs, contributions, contributions + layout.drivers * m)
+        filled = at + 1 + K * channels
+        return cls(d, at, at + 1, filled, filled + inputs, filled + inputs + drivers * signals)
 
 
 def empty(layout: Layout) -> Floats:
@@ -126,6 +128,45 @@ def code_of(channel: int, side: int = 0) -> int:
 def input_code(number: int) -> int:
     """Code of an amount that goes into input ``number``."""
     return -1 - number
+
+
+def converted(row: Floats, names: Names, plan: Plan) -> Floats:
+    """A state whose numbers are called ``names``, in another layout: what both have is kept by name, the rest is new."""
+    layout = plan.layout
+    old, new, target = _parts(names), plan.names, empty(layout)
+    where = Row.of(layout)
+    kept = [(names.elements.index(name), place) for place, name in enumerate(new.elements) if name in names.elements]
+    before, after = [pair[0] for pair in kept], [pair[1] for pair in kept]
+    target[after] = row[before]
+    full = _full(layout.stationary, plan.d)
+    full[np.ix_(after, after)] = _full(row[old.covariance : old.at], len(names.elements))[np.ix_(before, before)]
+    target[where.covariance : where.at] = full[np.triu_indices(plan.d)]
+    target[where.at] = row[old.at]
+    for start, width, of, others in (
+        (where.stats, K, new.channels, names.channels),
+        (where.inputs, 1, new.inputs, names.inputs),
+    ):
+        begin = old.stats if width == K else old.inputs
+        for place, name in enumerate(of):
+            if name in others:
+                source = begin + width * others.index(name)  # type: ignore[arg-type]
+                target[start + width * place : start + width * (place + 1)] = row[source : source + width]
+    for i, driver in enumerate(new.drivers):
+        for k, signal in enumerate(new.signals):
+            if driver in names.drivers and signal in names.signals:
+                source = names.drivers.index(driver) * len(names.signals) + names.signals.index(signal)
+                target[where.contributions + i * len(new.signals) + k] = row[old.contributions + source]
+    return target
+
+
+def _parts(names: Names) -> Row:
+    return Row.sized(len(names.elements), len(names.signals), len(names.channels), len(names.inputs), len(names.drivers))
+
+
+def _full(upper: Floats, d: int) -> Floats:
+    full = np.zeros((d, d))
+    full[np.triu_indices(d)] = upper
+    return full + np.triu(full, 1).T
 
 
 _jit = numba.njit(cache=True, error_model="numpy")
@@ -463,17 +504,18 @@ SHOWN = LOOKS.index("shown_level")
 
 
 @_jit
-def look(layout: Layout, rows: Floats, slots: Ints, at: Floats, reach: Floats) -> tuple[Floats, Floats]:
+def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats, Floats]:
     """What is believed of the blocks ``slots`` (N,) at ``at`` (N,), or at their last sample if that is later.
 
-    ``reach``: (m,) half the width of a sample's central 90 %, in its standard deviations.
-    -> (N, m, LOOKS) of each signal and (N, L, 2) mean and standard deviation of each driver.
+    -> (N, m, LOOKS) of each signal, and (N, L, 2 + m) of each driver: mean, standard deviation, and what the samples of each signal
+    contributed to the mean; these add up to it.
     """
     d, m = len(layout.rates), len(layout.means)
     where_at = d + d * (d + 1) // 2
     where_stats = where_at + 1
     channels = len(layout.channel_signal)
     where_inputs = where_stats + K * channels
+    where_contributions = where_inputs + len(layout.input_rates)
     mean, covariance, f, ph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d)
     usual = np.zeros((d, d))
     k = 0
@@ -483,7 +525,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats, reach: Floats) -
             k += 1
     h, around = np.empty(len(layout.reads_value)), np.empty(len(layout.reads_value))
     inputs = np.empty(len(layout.input_rates))
-    looked, drivers = np.empty((len(slots), m, len(LOOKS))), np.empty((len(slots), layout.drivers, 2))
+    looked, drivers = np.empty((len(slots), m, len(LOOKS))), np.empty((len(slots), layout.drivers, 2 + m))
     for n in range(len(slots)):
         row = rows[slots[n]]
         moment = max(at[n], row[where_at])
@@ -494,6 +536,8 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats, reach: Floats) -
         for i in range(layout.drivers):
             drivers[n, i, 0] = mean[i]
             drivers[n, i, 1] = math.sqrt(max(covariance[i, i], 0.0))
+            for s in range(m):
+                drivers[n, i, 2 + s] = row[where_contributions + i * m + s] * f[i]
         channel = 0
         for k in range(m):
             newest = channel  # of its channels, the one that spoke last
@@ -520,8 +564,8 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats, reach: Floats) -
             predictive_sd = math.sqrt(variance + layout.noise[k] * ratio)
             scale, out = layout.scale[k], looked[n, k]
             out[0] = from_working(scale, level)
-            out[1] = max(from_working(scale, level - reach[k] * predictive_sd), layout.plausible[k, 0])
-            out[2] = min(from_working(scale, level + reach[k] * predictive_sd), layout.plausible[k, 1])
+            out[1] = max(from_working(scale, level - layout.reach[k] * predictive_sd), layout.plausible[k, 0])
+            out[2] = min(from_working(scale, level + layout.reach[k] * predictive_sd), layout.plausible[k, 1])
             out[3] = from_working(scale, baseline)
             out[4] = apart / spread
             out[5] = apart_sd / spread
@@ -553,3 +597,17 @@ def _rounded(value: float) -> float:
         return float(np.rint(value * power) / power)
     power = 10.0**-places
     return float(np.rint(value / power) * power)
+
+
+@_jit
+def advance(layout: Layout, row: Floats, at: float) -> None:
+    """Predict a state to ``at``, seconds, in place."""
+    d = len(layout.rates)
+    where_at = d + d * (d + 1) // 2
+    where_inputs = where_at + 1 + K * len(layout.channel_signal)
+    mean, covariance, f = np.empty(d), np.empty((d, d)), np.empty(d)
+    gap = min(max(at - row[where_at], 0.0), LONGEST_GAP_S)
+    _predict(layout, row, gap, mean, covariance, f)
+    for j in range(len(layout.input_rates)):
+        row[where_inputs + j] *= math.exp(-layout.input_rates[j] * gap)
+    _store(layout, row, mean, covariance, f, max(at, float(row[where_at])))

@@ -11,7 +11,7 @@ have a stationary standard deviation of 1, and what one of them does to a signal
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from stream_twin.signals import Catalogue, Scale, Signal, SignalModel
 
@@ -30,6 +31,8 @@ DAY_S = 86400.0
 CIRCADIAN_S = 45 * DAY_S
 """Time constant with which a daily rhythm is forgotten."""
 MOST_ELEMENTS = 64
+SD90 = 1.6448536269514722
+"""Half the width of a normal distribution's central 90 %, in standard deviations."""
 CONSTANT, COSINE, SINE, INPUT = range(4)
 """How a coefficient of a reading goes with time."""
 FROZEN, LEAST_REPEAT = 1e-12, 0.7
@@ -89,7 +92,8 @@ class Layout(NamedTuple):
     (inf: normal), how many samples the population's noise counts for (inf: a person's is never learnt). scale: (m, 3), see
     :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2), canonical unit. frozen_after: (m,) repeats.
     channel_signal: (c,). input_rates: (n,) 1/s; effects: (m, n) per unit left in the compartment. input_of: (m,) the input into
-    which samples of the signal go, or -1. drivers: how many elements, the first ones, are drivers.
+    which samples of the signal go, or -1. reach: (m,) half the width of the central 90 % of a sample's predictive distribution, in
+    its standard deviations. drivers: how many elements, the first ones, are drivers.
     """
 
     rates: Floats
@@ -112,10 +116,11 @@ class Layout(NamedTuple):
     input_rates: Floats
     effects: Floats
     input_of: Ints
+    reach: Floats
     drivers: int
 
 
-class Plan(Struct, frozen=True, eq=False):
+class Plan(Struct, frozen=True, eq=False, dict=True):
     """A layout with its names. ``key``: signals, in the catalogue's order, with how many channels each has."""
 
     key: tuple[tuple[str, int], ...]
@@ -129,11 +134,41 @@ class Plan(Struct, frozen=True, eq=False):
     def d(self) -> int:
         return len(self.elements)
 
+    @cached_property
+    def spelled(self) -> str:
+        """See :meth:`Names.spelled`."""
+        return self.names.spelled()
+
     @property
-    def first_channel(self) -> tuple[int, ...]:
-        """Of each signal."""
-        counts = [count for _, count in self.key]
-        return tuple(sum(counts[:k]) for k in range(len(counts)))
+    def names(self) -> "Names":
+        channels = tuple((name, number) for name, count in self.key for number in range(count))
+        return Names(self.elements, self.drivers, self.inputs, tuple(name for name, _ in self.key), channels)
+
+
+class Names(NamedTuple):
+    """What the numbers of a state are called; ``channels``: signal and number."""
+
+    elements: tuple[str, ...]
+    drivers: tuple[str, ...]
+    inputs: tuple[str, ...]
+    signals: tuple[str, ...]
+    channels: tuple[tuple[str, int], ...]
+
+    def spelled(self) -> str:
+        """In few bytes: ``driver driver|input|signal:kind kind,signal:kind|count count``."""
+        kinds = [" ".join(e.partition(".")[2] for e in self.elements if e.startswith(f"{s}.")) for s in self.signals]
+        counts = [sum(name == signal for name, _ in self.channels) for signal in self.signals]
+        own = ",".join(f"{signal}:{kind}" for signal, kind in zip(self.signals, kinds, strict=True))
+        return "|".join((" ".join(self.drivers), " ".join(self.inputs), own, " ".join(map(str, counts))))
+
+    @classmethod
+    def parsed(cls, spelled: str) -> "Names":
+        drivers, inputs, own, counts = spelled.split("|")
+        pairs = [part.split(":") for part in own.split(",")]
+        elements = [f"{signal}.{kind}" for signal, kinds in pairs for kind in kinds.split()]
+        channels = [(signal, n) for (signal, _), count in zip(pairs, counts.split(), strict=True) for n in range(int(count))]
+        named = tuple(drivers.split())
+        return cls((*named, *elements), named, tuple(inputs.split()), tuple(signal for signal, _ in pairs), tuple(channels))
 
 
 def own_elements(model: SignalModel) -> list[tuple[str, float, float]]:
@@ -183,21 +218,21 @@ class PopulationModel:
             name: population.signals.get(name, signal.model) for name, signal in catalogue.signals.items()
         }
         self.blocks = self._blocks()
-        """Signal -> the first, in the catalogue's order, of those with which it shares drivers; itself where it shares none."""
+        """Signal -> the first, in the catalogue's order, of those with which it shares drivers or inputs that are signals."""
         self._check_size()
         self.plan = lru_cache(maxsize=None)(self._plan)
 
     def _blocks(self) -> dict[str, str]:
         first: dict[str, str] = {name: name for name in self.models}
-        by_driver: dict[str, str] = {}
+        inputs = self.population.inputs
         for name, model in self.models.items():
-            joined = {first[by_driver[driver]] for driver in model.loadings if driver in by_driver} | {name}
+            fed = {source for effect in model.effects if (source := inputs[effect].signal) is not None}
+            shared = {other for other, its in self.models.items() if not model.loadings.keys().isdisjoint(its.loadings)}
+            joined = {first[other] for other in fed | shared | {name}}
             head = next(other for other in self.models if other in joined)
             for other, block in first.items():
                 if block in joined:
                     first[other] = head
-            for driver in model.loadings:
-                by_driver.setdefault(driver, name)
         return first
 
     def _check_size(self) -> None:
@@ -216,7 +251,9 @@ class PopulationModel:
         signals = tuple(self.catalogue[name] for name, _ in key)
         models = [self.models[signal.name] for signal in signals]
         drivers = tuple(driver for driver in self.population.drivers if any(driver in model.loadings for model in models))
-        inputs = tuple(name for name in self.population.inputs if any(name in model.effects for model in models))
+        # Also those on which no signal that is here reacts yet: it finds them when it comes.
+        others = [model for name, model in self.models.items() if self.blocks[name] == self.blocks[key[0][0]]]
+        inputs = tuple(name for name in self.population.inputs if any(name in model.effects for model in others))
         forms = {"cosine": COSINE, "sine": SINE} | {name: INPUT + number for number, name in enumerate(inputs)}
         rates = [1 / self.population.drivers[name].time_s for name in drivers]
         elements, sds = list(drivers), [1.0] * len(drivers)
@@ -272,6 +309,7 @@ class PopulationModel:
             input_rates=np.array([1 / self.population.inputs[name].time_s for name in inputs]),
             effects=np.array([[model.effects.get(name, 0.0) for name in inputs] for model in models]).reshape(len(models), -1),
             input_of=np.array([_fed(self.population, signal.name, inputs) for signal in signals], np.int64),
+            reach=np.array([_reach(model.tail) for model in models]),
             drivers=len(drivers),
         )
         return Plan(key, signals, tuple(elements), drivers, inputs, layout)
@@ -280,6 +318,12 @@ class PopulationModel:
 def _limits(model: SignalModel) -> tuple[float, float]:
     low, high = model.detection
     return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _reach(tail: float) -> float:
+    if math.isinf(tail):
+        return SD90
+    return float(stdtrit(tail, 0.95)) * math.sqrt((tail - 2) / tail)
 
 
 def _fed(population: Population, signal: str, inputs: tuple[str, ...]) -> int:

@@ -1,0 +1,548 @@
+"""Blocks: the parts of patients' twins whose signals inform each other, and the samples that may still be joined by late ones.
+
+A block remembers its samples since it was last settled, in order of time. In order, a sample is appended and applied once. Out of
+order, the block goes back to the checkpoint before it and applies the rest again: the same operations on the same numbers as
+in-order arrival, so the same state. Samples behind the watermark are settled and forgotten.
+
+Whether something is settled is asked when the first sample after a tick comes, never in between, so that batches do not matter.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise, repeat
+from math import inf, isnan, nan
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from stream_twin.signals import Catalogue
+from stream_twin.twin import filter as kernel
+from stream_twin.twin.filter import COUNT, LAST_AT, LAST_VALUE, SUM_Z, Floats, Ints, K, Row
+from stream_twin.twin.model import Plan, PopulationModel, key_of
+
+CHECKPOINT_EVERY = 32
+"""Samples between two checkpoints of a block at least, and an eighth of those remembered."""
+ID_BYTES = 8
+AT, RAW, CODE, AGE = range(4)
+COLUMNS = 4
+"""Numbers that a block remembers of each sample; the time is that at which it is applied, which is ``AGE`` later than measured."""
+MOST_CHANNELS = 4
+"""Of a signal: the samples of further devices count as the last one's."""
+
+Fate = Literal["applied", "duplicate", "late", "conflict"]
+Shown = NDArray[np.float32]
+
+
+class Slab:
+    """All states of one layout, a row each."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.where = Row.of(plan.layout)
+        self.empty = kernel.empty(plan.layout)
+        self.rows = np.empty((0, self.where.width))
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        if not self._free:
+            old, new = len(self.rows), max(16, len(self.rows) * 5 // 4)
+            rows = np.empty((new, self.where.width))
+            rows[:old] = self.rows
+            self.rows = rows
+            self._free.extend(range(new - 1, old - 1, -1))
+        slot = self._free.pop()
+        self.rows[slot] = self.empty
+        return slot
+
+    def free(self, slot: int) -> None:
+        self._free.append(slot)
+
+    def stats(self, row: Floats) -> Floats:
+        """(c, K) of a state."""
+        return row[self.where.stats : self.where.inputs].reshape(-1, K)
+
+
+class Block:
+    """Some signals of one patient, see the module.
+
+    ``samples`` holds time, raw value, code and age of each one after another, in the canonical unit, NaN where retracted;
+    ``versions`` is made once one is not 1. ``checkpoints``: (index, state before that sample); the first is what is settled.
+    Without samples there are none, and the row is what is settled.
+    """
+
+    __slots__ = (
+        "applied",
+        "channels",
+        "checkpoints",
+        "ids",
+        "key",
+        "lateness_s",
+        "planned",
+        "samples",
+        "seen_to",
+        "settled_at",
+        "slab",
+        "slot",
+        "versions",
+    )
+
+    def __init__(self, key: bytes, slab: Slab, channels: tuple[tuple[str, str | None], ...], lateness_s: float) -> None:
+        self.key = key
+        self.slab = slab
+        self.slot = slab.take()
+        self.channels = channels
+        """(signal, device) of each channel, in the layout's order."""
+        self.lateness_s = lateness_s
+        self.samples = array("d")
+        self.versions: array[int] | None = None
+        self.ids = bytearray()
+        self.applied = 0
+        self.checkpoints: tuple[tuple[int, bytes], ...] = ()
+        self.planned: tuple[int, ...] = ()
+        """Where checkpoints were before the block was saved."""
+        self.settled_at = -inf
+        """No sample from this time or before can be joined any more."""
+        self.seen_to = -inf
+        """The lane's ``complete_to`` when it was last asked what is settled."""
+
+    def __len__(self) -> int:
+        return len(self.ids) // ID_BYTES
+
+    @property
+    def row(self) -> Floats:
+        """The state after all applied samples; a view."""
+        row: Floats = self.slab.rows[self.slot]
+        return row
+
+    def newest(self, signal: str) -> tuple[float, float]:
+        """Value and time of the newest sample of ``signal`` that was not retracted; NaN and -inf where there is none."""
+        samples = self.samples
+        channels = {number for number, (name, _) in enumerate(self.channels) if name == signal}
+        best = nan, -inf
+        for start in range(len(samples) - COLUMNS, -1, -COLUMNS):
+            if samples[start + CODE] // 3 in channels and not isnan(samples[start + RAW]):
+                at = samples[start] - samples[start + AGE]
+                if at > best[1]:
+                    best = samples[start + RAW], at
+        if best[1] > -inf:
+            return best
+        settled = np.frombuffer(self.checkpoints[0][1]) if self.checkpoints else self.row
+        stats = self.slab.stats(settled)
+        last = max(channels, key=lambda channel: stats[channel, LAST_AT])
+        return float(stats[last, LAST_VALUE]), float(stats[last, LAST_AT])
+
+    def version(self, index: int) -> int:
+        return 1 if self.versions is None else self.versions[index]
+
+    def find(self, identity: bytes) -> int:
+        """Index of the last remembered sample with this id, or -1."""
+        start = self.ids.rfind(identity)
+        while start >= 0 and start % ID_BYTES:
+            start = self.ids.rfind(identity, 0, start + ID_BYTES - 1)
+        return start // ID_BYTES if start >= 0 else -1
+
+    def append(self, ids: bytes, samples: Iterable[float], version: int) -> None:
+        """Samples that are all newer, as ``samples`` has them."""
+        if version != 1 or self.versions is not None:
+            if self.versions is None:
+                self.versions = array("I", [1]) * len(self)
+            self.versions.extend([version] * (len(ids) // ID_BYTES))
+        self.samples.extend(samples)
+        self.ids += ids
+
+    def insert(self, index: int, identity: bytes, sample: tuple[float, float, float, float], version: int) -> None:
+        if version != 1 and self.versions is None:
+            self.versions = array("I", [1]) * len(self)
+        if self.versions is not None:
+            self.versions.insert(index, version)
+        self.samples[index * COLUMNS : index * COLUMNS] = array("d", sample)
+        self.ids[index * ID_BYTES : index * ID_BYTES] = identity
+
+    def remove(self, start: int, end: int) -> None:
+        del self.samples[start * COLUMNS : end * COLUMNS]
+        del self.ids[start * ID_BYTES : end * ID_BYTES]
+        if self.versions is not None:
+            del self.versions[start:end]
+
+    def _order(self, index: int) -> tuple[float, float, bytes]:
+        start = index * COLUMNS
+        return self.samples[start], -self.samples[start + AGE], bytes(self.ids[index * ID_BYTES : (index + 1) * ID_BYTES])
+
+    def place(self, identity: bytes, at: float, age: float) -> int:
+        """Where a sample belongs: by time, then by id, so that the order of arrival does not matter."""
+        return bisect_left(range(len(self)), (at, -age, identity), key=self._order)
+
+
+def series_identity(first: int, number: int) -> bytes:
+    """Of sample ``number`` of a series whose own number is ``first``."""
+    return ((first + number) % (1 << 64)).to_bytes(ID_BYTES, "little")
+
+
+class Blocks:
+    """All blocks of a lane; their states lie together by layout, as the kernel wants them."""
+
+    def __init__(self, catalogue: Catalogue, pending_limit: int = 4000) -> None:
+        self.pending_limit = pending_limit
+        self._catalogue = catalogue
+        self._index = {name: number for number, name in enumerate(catalogue.signals)}
+        self._slabs: dict[int, Slab] = {}
+        self._lateness: dict[float, float] = {}
+        """Each that a loaded block has, so that blocks share it."""
+        self._channels: dict[tuple[tuple[str, str | None], ...], tuple[tuple[str, str | None], ...]] = {}
+        self._dirty: dict[int, Block] = {}
+        self._surprises: list[tuple[Ints, Shown]] = []
+        self._settled: list[tuple[Block, str, float]] = []
+
+    def slab(self, plan: Plan) -> Slab:
+        slab = self._slabs.get(id(plan))
+        if slab is None:
+            slab = self._slabs[id(plan)] = Slab(plan)
+        return slab
+
+    def new(self, key: bytes, population: PopulationModel, signal: str, device: str | None, lateness_s: float) -> Block:
+        """A block with one channel."""
+        plan = population.plan(((signal, 1),))
+        return Block(key, self.slab(plan), self._shared(((signal, device),)), lateness_s)
+
+    def _shared(self, channels: tuple[tuple[str, str | None], ...]) -> tuple[tuple[str, str | None], ...]:
+        return self._channels.setdefault(channels, channels)
+
+    def free(self, block: Block) -> None:
+        self._dirty.pop(id(block), None)
+        block.slab.free(block.slot)
+
+    def channel(self, block: Block, population: PopulationModel, signal: str, device: str | None) -> int:
+        """The channel of a device's samples of ``signal``; a new one extends the state, and disturbs nothing."""
+        if (signal, device) in block.channels:
+            return block.channels.index((signal, device))
+        mine = [number for number, (name, _) in enumerate(block.channels) if name == signal]
+        if len(mine) == MOST_CHANNELS:
+            return mine[-1]
+        own = [*block.channels, (signal, device)]
+        order = sorted(range(len(own)), key=lambda number: (self._index[own[number][0]], number))
+        counts: dict[str, int] = {}
+        for name, _ in own:
+            counts[name] = counts.get(name, 0) + 1
+        plan = population.plan(key_of(counts.items(), self._catalogue))
+        place = {old: new for new, old in enumerate(order)}
+        self._move(block, self.slab(plan))
+        for start in range(CODE, len(block.samples), COLUMNS):
+            code = int(block.samples[start])
+            if code >= 0:
+                block.samples[start] = 3 * place[code // 3] + code % 3
+        block.channels = self._shared(tuple(own[number] for number in order))
+        return place[len(own) - 1]
+
+    def _move(self, block: Block, slab: Slab) -> None:
+        """To another layout: what both have is kept, by name."""
+        old, slot = block.slab, slab.take()
+        names = old.plan.names
+        slab.rows[slot] = kernel.converted(block.row, names, slab.plan)
+        block.checkpoints = tuple(
+            (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes()) for index, state in block.checkpoints
+        )
+        old.free(block.slot)
+        block.slab, block.slot = slab, slot
+
+    def allow(self, block: Block, lateness_s: float, complete_to: float) -> None:
+        """Wait longer for late samples from now on; what was settled stays settled."""
+        if lateness_s > block.lateness_s:
+            self._ask(block, complete_to)
+            block.lateness_s = lateness_s
+
+    # ------------------------------------------------------------------------------------------------ taking samples
+
+    def offer(
+        self, block: Block, code: int, identity: bytes, at: float, raw: float, version: int, complete_to: float, latest: float
+    ) -> Fate:
+        """Take one sample, in the canonical unit, NaN where retracted; it is applied by the next :meth:`flush`.
+
+        ``complete_to`` must be the same until that flush. ``latest``: when the newest sample of its signal was taken; newer ones are
+        never too late, and count as that much older where their own time is settled.
+        """
+        if block.seen_to != complete_to:
+            self._ask(block, complete_to)
+        samples = block.samples
+        found = -1 if block.ids.rfind(identity) < 0 else block.find(identity)
+        if found < 0 and at > (samples[-COLUMNS] if samples else block.settled_at):
+            if version == 1 and block.versions is None:
+                samples.extend((at, raw, code, 0.0))
+                block.ids += identity
+            else:
+                block.append(identity, (at, raw, code, 0.0), version)
+            self._dirty[id(block)] = block
+            if len(samples) > 2 * self.pending_limit * COLUMNS:
+                self._limit(block)
+            return "applied"
+        if found >= 0:
+            start = found * COLUMNS
+            known_at, known_raw = samples[start] - samples[start + AGE], samples[start + RAW]
+            known = block.version(found)
+            if version < known:
+                return "duplicate"
+            if version == known:
+                # Taking back needs a higher version too, or it would pass for a duplicate and nothing would be taken back.
+                same = known_at == at and (known_raw == raw or (isnan(raw) and isnan(known_raw)))
+                return "duplicate" if same else "conflict"
+            if at <= block.settled_at and samples[start + AGE] == 0.0:
+                return "late"
+            self._back_to(block, found)
+            block.remove(found, found + 1)
+        elif at <= block.settled_at and at <= latest:
+            return "late"
+        when = max(at, block.settled_at)
+        index = block.place(identity, when, when - at)
+        self._back_to(block, index)
+        block.insert(index, identity, (when, raw, code, when - at), version)
+        self._dirty[id(block)] = block
+        if len(samples) > 2 * self.pending_limit * COLUMNS:
+            self._limit(block)
+        return "applied"
+
+    def extend(
+        self,
+        block: Block,
+        code: int,
+        first: int,
+        numbers: list[int],
+        at: list[float],
+        raw: list[float],
+        version: int,
+        complete_to: float,
+    ) -> bool:
+        """Take samples of a series in one go, as :meth:`offer` would; False, and nothing is taken, where not all are newer.
+
+        Args:
+            first: the series' number, see :func:`series_identity`. numbers: which of its samples these are.
+        """
+        if block.seen_to != complete_to:
+            self._ask(block, complete_to)
+        newest = block.samples[-COLUMNS] if block.samples else block.settled_at
+        if at[0] <= newest or any(later <= earlier for earlier, later in pairwise(at)):
+            return False
+        known = np.frombuffer(block.ids, "<u8") - np.uint64(first)  # modulo 2 ** 64
+        if (known <= numbers[-1]).any():
+            return False
+        del known  # while it is a view of the ids, they cannot grow
+        ids = (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
+        block.append(ids, chain.from_iterable(zip(at, raw, repeat(float(code)), repeat(0.0))), version)
+        self._dirty[id(block)] = block
+        if len(block) > 2 * self.pending_limit:
+            self._limit(block)
+        return True
+
+    def put_in(
+        self, block: Block, number: int, identity: bytes, at: float, amount: float, version: int, complete_to: float
+    ) -> Fate:
+        """An amount that goes into an input of the block, as :meth:`offer` takes a sample; NaN takes it back."""
+        return self.offer(block, kernel.input_code(number), identity, at, amount, version, complete_to, -inf)
+
+    def _back_to(self, block: Block, index: int) -> None:
+        """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
+        if index >= block.applied:
+            return
+        while block.checkpoints[-1][0] > index:
+            block.checkpoints = block.checkpoints[:-1]
+        block.applied, state = block.checkpoints[-1]
+        block.slab.rows[block.slot] = np.frombuffer(state)
+
+    def flush(self) -> None:
+        """Apply all samples offered since the last flush, each block's in order of time."""
+        if not self._dirty:
+            return
+        groups: dict[int, list[Block]] = {}
+        for block in self._dirty.values():
+            groups.setdefault(id(block.slab), []).append(block)
+        self._dirty.clear()
+        for blocks in groups.values():
+            self._apply(blocks[0].slab, blocks)
+
+    def _apply(self, slab: Slab, blocks: list[Block]) -> None:
+        taken, lengths, slots = array("d"), array("q"), array("q")
+        marks, marked = array("q"), list[tuple[Block, int]]()
+        count = 0
+        for block in blocks:
+            start = block.applied
+            length = len(block) - start
+            if not block.checkpoints:
+                marks.append(count)
+                marked.append((block, 0))
+            last = block.checkpoints[-1][0] if block.checkpoints else 0
+            if start + length - last > CHECKPOINT_EVERY:
+                for mark in _marks(last, start + length, block.planned):
+                    marks.append(count + mark - start)
+                    marked.append((block, mark))
+                block.planned = ()
+            taken += block.samples[start * COLUMNS :]
+            lengths.append(length)
+            slots.append(block.slot)
+            block.applied += length
+            count += length
+        columns = np.frombuffer(taken).reshape(-1, COLUMNS)
+        seen, before = np.empty((count, len(kernel.SEEN))), np.empty((len(marks), slab.where.width))
+        codes = columns[:, CODE].astype(np.int64)
+        kernel.follow(
+            slab.plan.layout,
+            slab.rows,
+            np.repeat(np.frombuffer(slots, np.int64), np.frombuffer(lengths, np.int64)),
+            columns[:, AT].copy(),
+            columns[:, RAW].copy(),
+            columns[:, AGE].copy(),
+            codes,
+            np.frombuffer(marks, np.int64),
+            seen,
+            before,
+        )
+        for (block, index), row in zip(marked, before, strict=True):
+            block.checkpoints += ((index, row.tobytes()),)
+        signals = np.array([self._index[signal.name] for signal in slab.plan.signals])
+        self._surprises.append((signals[slab.plan.layout.channel_signal[codes // 3]], seen[:, 2].astype(np.float32)))
+
+    # ------------------------------------------------------------------------------------------------------ settling
+
+    def _ask(self, block: Block, complete_to: float) -> None:
+        """Settle what no sample within the lateness can change any more."""
+        block.seen_to = complete_to
+        samples, watermark = block.samples, complete_to - block.lateness_s
+        if not samples or samples[0] > watermark:
+            return
+        if block.applied < len(block):
+            self.flush()
+        if samples[-COLUMNS] <= watermark:
+            self._settle(block, len(block), block.row)
+            return
+        self._settle_before(block, watermark)
+
+    def _settle_before(self, block: Block, watermark: float) -> None:
+        for index, state in reversed(block.checkpoints):
+            if index and block.samples[(index - 1) * COLUMNS] <= watermark:
+                self._settle(block, index, np.frombuffer(state))
+                return
+
+    def _limit(self, block: Block) -> None:
+        """No more samples than the limit are kept, whatever the lateness."""
+        self.flush()
+        self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
+
+    def settle(self, block: Block, lateness_s: float, complete_to: float) -> None:
+        """Settle as if the lateness had been ``lateness_s`` all the time."""
+        self.flush()
+        block.lateness_s = lateness_s
+        self._ask(block, complete_to)
+        while len(block) > self.pending_limit:
+            self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
+
+    def _settle(self, block: Block, count: int, state: Floats) -> None:
+        """The first ``count`` samples are settled, ``state`` is what came of them."""
+        stats = block.slab.stats
+        before, after = stats(np.frombuffer(block.checkpoints[0][1])), stats(state)
+        for channel in np.flatnonzero(after[:, COUNT] > before[:, COUNT]).tolist():
+            mean = (after[channel, SUM_Z] - before[channel, SUM_Z]) / (after[channel, COUNT] - before[channel, COUNT])
+            self._settled.append((block, block.channels[channel][0], float(mean)))
+        block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
+        # Copies are as large as what they hold, with none of the room that the longer ones grew.
+        block.samples, block.ids = block.samples[count * COLUMNS :], block.ids[count * ID_BYTES :]
+        if block.versions is not None:
+            block.versions = block.versions[count:] if any(version != 1 for version in block.versions[count:]) else None
+        block.applied -= count
+        block.checkpoints = tuple((index - count, kept) for index, kept in block.checkpoints if index >= count)
+
+    # ------------------------------------------------------------------------------------------------------- belief
+
+    def look(self, wanted: Sequence[tuple[Block, float]]) -> list[tuple[list[list[float]], list[list[float]]]]:
+        """What blocks are believed to be at some moments: rows of :data:`kernel.LOOKS`, one per signal, and per driver mean,
+        standard deviation and what each signal contributed to the mean. Changes nothing."""
+        groups: dict[int, list[int]] = {}
+        for number, (block, _) in enumerate(wanted):
+            groups.setdefault(id(block.slab), []).append(number)
+        looks: list[tuple[list[list[float]], list[list[float]]]] = [([], [])] * len(wanted)
+        for numbers in groups.values():
+            slab = wanted[numbers[0]][0].slab
+            slots = np.array([wanted[number][0].slot for number in numbers])
+            at = np.array([wanted[number][1] for number in numbers])
+            signals, drivers = kernel.look(slab.plan.layout, slab.rows, slots, at)
+            for number, own, driving in zip(numbers, signals.tolist(), drivers.tolist(), strict=True):
+                looks[number] = own, driving
+        return looks
+
+    # ----------------------------------------------------------------------------------------------------- snapshot
+
+    def save(self, block: Block, population: PopulationModel) -> "SavedBlock":
+        return SavedBlock(
+            population=population.population.name,
+            names=block.slab.plan.spelled,
+            channels=block.channels,
+            lateness_s=block.lateness_s,
+            settled_at=block.settled_at,
+            seen_to=block.seen_to,
+            settled=block.checkpoints[0][1] if block.checkpoints else block.row.tobytes(),
+            marks=[index for index, _ in block.checkpoints[1:]] or list(block.planned),
+            ids=bytes(block.ids),
+            samples=block.samples.tobytes(),
+            versions=None if block.versions is None else block.versions.tobytes(),
+        )
+
+    def load(self, key: bytes, population: PopulationModel, saved: "SavedBlock") -> Block:
+        """What is not settled is applied again by the next flush, from the same checkpoints to the same state."""
+        counts: dict[str, int] = {}
+        for name, _ in saved.channels:
+            counts[name] = counts.get(name, 0) + 1
+        plan = population.plan(key_of(counts.items(), self._catalogue))
+        lateness_s = self._lateness.setdefault(saved.lateness_s, saved.lateness_s)
+        block = Block(key, self.slab(plan), self._shared(saved.channels), lateness_s)
+        block.slab.rows[block.slot] = np.frombuffer(saved.settled)
+        block.planned = tuple(saved.marks)
+        block.settled_at, block.seen_to = saved.settled_at, saved.seen_to
+        block.samples.frombytes(saved.samples)
+        block.ids = bytearray(saved.ids)
+        if saved.versions is not None:
+            block.versions = array("I", saved.versions)
+        if block.ids:
+            self._dirty[id(block)] = block
+        return block
+
+    # -------------------------------------------------------------------------------------------------- what was found
+
+    def take_surprises(self) -> list[tuple[Ints, Shown]]:
+        """Signal indices and standardised innovations of what was applied since last taken; NaN where retracted."""
+        taken, self._surprises = self._surprises, []
+        return taken
+
+    def forget_settled(self, key: bytes) -> None:
+        """Drop what was settled of one patient since last taken."""
+        self._settled = [entry for entry in self._settled if entry[0].key != key]
+
+    def take_settled(self) -> list[tuple[Block, str, float]]:
+        """Blocks and signals of which samples were settled since last taken, with the mean standardised innovation of those."""
+        taken, self._settled = self._settled, []
+        return taken
+
+
+def _marks(last: int, end: int, planned: tuple[int, ...]) -> list[int]:
+    """Where checkpoints come after the one at ``last``, before sample ``end``."""
+    marks = [mark for mark in planned if last < mark < end]
+    last = marks[-1] if marks else last
+    while (last := last + max(CHECKPOINT_EVERY, last // 8)) < end:
+        marks.append(last)
+    return marks
+
+
+class SavedBlock(Struct, kw_only=True):
+    """A block in a snapshot. ``settled``: the kernel's row, float64; ``samples``: four float64 each; ``versions``: uint32; 8 bytes
+    per id; little-endian. The state after the samples is not saved: it follows. ``names``: of what the row
+    has, see :meth:`Names.spelled`; ``marks``: where checkpoints are."""
+
+    population: str
+    names: str
+    channels: tuple[tuple[str, str | None], ...]
+    lateness_s: float
+    settled_at: float
+    seen_to: float
+    settled: bytes
+    marks: list[int]
+    ids: bytes
+    samples: bytes
+    versions: bytes | None
