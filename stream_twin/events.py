@@ -236,6 +236,25 @@ class AlertCommand(Message, frozen=True, kw_only=True):
     comment: Text | None = None
 
 
+class RebuildAsked(Message, tag="rebuild_asked", tag_field="type", frozen=True, kw_only=True):
+    """From where this stands in the patient's log, the lane keeps what it accepts, until a :class:`Rebuilt` of this id comes."""
+
+    id: Identifier
+    patient_id: Identifier
+    by: Identifier
+    at: Instant
+
+
+class Rebuilt(Message, tag="rebuilt", tag_field="type", frozen=True, kw_only=True):
+    """The twin as it would be if everything before the request had come in time. ``stream-twin rebuild`` writes it."""
+
+    id: Identifier
+    """Of the :class:`RebuildAsked`."""
+    patient_id: Identifier
+    base: bytes
+    """A snapshot as ``twin.state`` holds it, which covers the log up to the request; zlib."""
+
+
 class ClockTick(Message, frozen=True, kw_only=True):
     """The time, where a simulation or a replay sets it; one record per partition.
 
@@ -350,6 +369,18 @@ class Commanded(FromSource, tag="command", frozen=True, kw_only=True):
     command: AlertCommand
 
 
+class RebuildBegun(FromSource, tag="rebuild_begun", frozen=True, kw_only=True):
+    """A :class:`RebuildAsked`."""
+
+    id: str
+
+
+class RebuiltBase(FromSource, tag="rebuilt_base", frozen=True, kw_only=True):
+    """A :class:`Rebuilt`. The base itself is in ``original``: once, since it may be large."""
+
+    id: str
+
+
 class EnvironmentSample(FromSource, tag="environment", frozen=True, kw_only=True):
     """For every lane. ``value`` None: absent."""
 
@@ -418,6 +449,8 @@ AnyInput = (
     | DevicesSet
     | OutcomeKnown
     | Commanded
+    | RebuildBegun
+    | RebuiltBase
     | EnvironmentSample
     | ModelPublished
     | Configured

@@ -1,5 +1,6 @@
 """One golden example per message of ``topics/``: what producers send, and what the service makes of it."""
 
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from stream_twin.signals import Catalogue
 AT = 1_772_352_000.0
 """2026-03-01T08:00:00Z; the examples' morning."""
 PATIENT = "patient-7"
+SNAPSHOT = msgspec.msgpack.encode({"schema": 1, "covered": 88_213, "state": {}, "signals": {}})
 
 SOURCES: dict[str, tuple[Struct, ...]] = {
     "wearable.observations": (
@@ -112,6 +114,10 @@ SOURCES: dict[str, tuple[Struct, ...]] = {
             until=AT + 1800,
         ),
     ),
+    "patient.rebuilds": (
+        events.RebuildAsked(id="rebuild/5f0c", patient_id=PATIENT, by="dr.lindqvist", at=AT),
+        events.Rebuilt(id="rebuild/5f0c", patient_id=PATIENT, base=zlib.compress(SNAPSHOT)),
+    ),
     "models": (
         events.ModelParameters(
             cohort="home",
@@ -138,7 +144,7 @@ OTHERS: tuple[Struct, ...] = (
         checkpoint=msgspec.msgpack.encode({"schema": 1, "clock": AT, "complete_to": AT - 0.4}),
         positions={"wearable.observations": 5120, "alerts": 17},
     ),
-    events.PatientBase(snapshot=msgspec.msgpack.encode({"schema": 1, "covered": 88_213, "state": {}, "signals": {}})),
+    events.PatientBase(snapshot=SNAPSHOT),
     events.Estimate(
         patient_id=PATIENT,
         at=AT,

@@ -28,6 +28,10 @@ from stream_twin.events import (
     PatientBody,
     Profile,
     ProfileSet,
+    RebuildAsked,
+    RebuildBegun,
+    Rebuilt,
+    RebuiltBase,
     Sample,
     Samples,
     Series,
@@ -35,11 +39,12 @@ from stream_twin.events import (
 )
 from stream_twin.ingest import records as checked
 from stream_twin.ingest.decode import WHITESPACE, Decoder
-from stream_twin.ingest.identity import check_key
+from stream_twin.ingest.identity import check_identifier, check_key
 from stream_twin.ingest.measurements import Dictionary, Measurements, environment_sample
 from stream_twin.ingest.origin import Counts, Origin
 from stream_twin.ingest.reasons import Rejection
 from stream_twin.ingest.thinning import thin
+from stream_twin.ingest.times import seconds
 from stream_twin.signals import Catalogue
 
 EVERY_LANE = b""
@@ -116,6 +121,7 @@ class Ingest:
                 ("device.assignments", DeviceAssignments, _devices, False),
                 ("patient.outcomes", Outcome, _outcome, False),
                 ("alert.commands", AlertCommand, _command, False),
+                ("patient.rebuilds", RebuildAsked | Rebuilt, _rebuild, False),
                 ("models", ModelParameters, _model, True),
             )
         }
@@ -258,6 +264,15 @@ def _command(body: AlertCommand, origin: Origin) -> FromSource:
     check_key(origin.key, body.patient_id)
     command = checked.command(body, origin.latest)
     return Commanded(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, command=command)
+
+
+def _rebuild(body: RebuildAsked | Rebuilt, origin: Origin) -> FromSource:
+    check_key(origin.key, body.patient_id)
+    check_identifier(body.id, "id")
+    if isinstance(body, RebuildAsked):
+        seconds(body.at, "at", origin.latest)
+    kind = RebuildBegun if isinstance(body, RebuildAsked) else RebuiltBase
+    return kind(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, id=body.id)
 
 
 def _model(body: ModelParameters, origin: Origin) -> FromSource:

@@ -17,7 +17,8 @@ from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample,
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
-from stream_twin.lane.patient import EVENTS_KEPT, Device, Held, Latest, Patient, compact, limits_of, seconds
+from stream_twin.lane.patient import EVENTS_KEPT, Accepted, Device, Held, Latest, Patient, Rebuild, compact, limits_of, seconds
+from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
 from stream_twin.signals import Signal
 from stream_twin.twin.tracks import Track, Tracks, series_identity
 
@@ -43,6 +44,8 @@ class Intake:
         self._again = again
         self.desk = Desk()
         self.out = Applied()
+        self.gathered: list[Accepted] | None = None
+        """Takes every sample that is accepted, where a twin is being rebuilt."""
 
     def take(self, patient: Patient, entry: Any, offset: int, value: bytes) -> None:
         """``entry`` is what ``value``, the log record at ``offset``, says."""
@@ -68,6 +71,7 @@ class Intake:
         urgent = False
         tracks, latests, devices = patient.tracks, patient.latest, state.devices
         lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._tracks.offer
+        keeps = state.rebuild is not None or self.gathered is not None
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
                 alone = entry
@@ -88,6 +92,9 @@ class Intake:
             if track is None or lateness_s.get(sample.kind, 0.0) > track.lateness_s:
                 track = self._track(patient, signal, sample.kind)
             latest = latests[signal]
+            if keeps:
+                identity = xxh3_64_digest(sample.id.encode())
+                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, sample.device, sample.period_s)
             fate = offer(track, xxh3_64_digest(sample.id.encode()), at, value, sample.version, complete_to)
             if fate == "applied":
                 applied += 1
@@ -149,6 +156,10 @@ class Intake:
         latest = patient.latest[series.signal]
         first = xxh3_64_intdigest(series.id.encode())
         low, high = latest.fence_low, latest.fence_high
+        if patient.state.rebuild is not None or self.gathered is not None:
+            for number, moment, value in zip(numbers, at, values, strict=True):
+                identity = series_identity(first, number)
+                self._keep(patient, series.signal, identity, moment, value, series.version, series.kind, series.device, 0.0)
         if not series.retracted and self._tracks.extend(track, first, numbers, at, values, series.version, self._own.complete_to):
             for moment, value in zip(at, values, strict=True):
                 latest.take(value, moment, series.device, 0.0)
@@ -383,6 +394,40 @@ class Intake:
         self.out.alerted.add(patient.key)
         self._agenda.plan(patient)
 
+    # ----------------------------------------------------------------------------------------------------- rebuilds
+
+    def _keep(self, patient: Patient, *sample: Any) -> None:
+        accepted = Accepted(*sample)
+        if self.gathered is not None:
+            self.gathered.append(accepted)
+        elif patient.state.rebuild is not None:
+            keep(patient.state.rebuild, accepted)
+
+    def _begin_rebuild(self, patient: Patient, entry: events.RebuildBegun, offset: int) -> None:
+        if patient.state.profile is None:
+            self._reject(patient, entry, offset, "unknown_patient", "nothing is known of this patient: nothing to rebuild")
+            if patient.is_blank:
+                self._agenda.wake(patient, self._own.complete_to)
+            return
+        patient.state.rebuild = Rebuild(entry.id, offset, self._own.complete_to)
+        self.fate(patient, "applied")
+
+    def _end_rebuild(self, patient: Patient, entry: events.RebuiltBase, offset: int) -> None:
+        try:
+            begun, base = base_in(entry, patient.state.rebuild, self.index)
+        except Refused as refused:
+            self._reject(patient, entry, offset, "rebuild_refused", str(refused))
+            if patient.is_blank:
+                self._agenda.wake(patient, self._own.complete_to)
+        else:
+            self._tracks.flush(self._own.complete_to)
+            self._tracks.forget_settled(patient.key)  # of tracks that go now
+            adopt(patient, base, begun, self._tracks, self.index, self._track)
+            patient.state.rebuild, patient.state.corrected = None, True
+            self.fate(patient, "applied")
+            self._look_now(patient, offset)
+        self.out.alerted.add(patient.key)  # so that its snapshot, which says that this is over, is there at once
+
     # ------------------------------------------------------------------------------------------------- dead letters
 
     def fail(self, patient: Patient, entry: Any, offset: int, detail: str) -> None:
@@ -438,4 +483,6 @@ _TAKERS: dict[type, Any] = {
     events.DevicesSet: Intake._take_devices,
     events.OutcomeKnown: Intake._take_outcome,
     events.Commanded: Intake._take_command,
+    events.RebuildBegun: Intake._begin_rebuild,
+    events.RebuiltBase: Intake._end_rebuild,
 }

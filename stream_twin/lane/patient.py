@@ -66,6 +66,32 @@ class Held(Struct, array_like=True):
     value: bytes
 
 
+class Accepted(Struct, array_like=True, gc=False):
+    """A sample as the twin took it, in the canonical unit; ``value`` is NaN where it was retracted."""
+
+    signal: str
+    identity: bytes
+    at: float
+    value: float
+    version: int
+    kind: DeviceKind
+    device: str | None
+    period_s: float
+
+
+class Rebuild(Struct):
+    """A rebuild that was asked for and has not come back; see :mod:`stream_twin.lane.rebuild`."""
+
+    id: str
+    offset: int
+    """Of the request: what is before it in the log is in the base that will come."""
+    complete_to: float
+    """The lane's, there."""
+    accepted: list[Accepted] = []
+    overrun: bool = False
+    """More came than is kept: the base will be refused."""
+
+
 class PatientState(Struct, kw_only=True):
     """What a snapshot says besides the tracks. Instants are seconds by the lane's clock."""
 
@@ -93,6 +119,7 @@ class PatientState(Struct, kw_only=True):
     example_at: float = inf
     """When the next example is due."""
     wake_at: float = inf
+    rebuild: Rebuild | None = None
 
 
 NO_PERIOD = 0.0

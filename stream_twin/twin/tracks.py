@@ -297,6 +297,16 @@ class Tracks:
         self.state[track.slot] = np.frombuffer(checkpoint.state)
         track.applied = checkpoint.index
 
+    def take_back(self, track: Track) -> None:
+        """Forget what is remembered, as if it had never come; what was settled stays, and nothing older is taken any more."""
+        self._dirty.pop(track.slot, None)
+        if track.checkpoints:
+            self._back_to(track, 0)
+            track.checkpoints = track.checkpoints[:1]
+            track.floor = float(np.nextafter(track.settled_at, -inf))
+        track.remove(0, len(track))
+        track.applied = 0
+
     def flush(self, complete_to: float) -> None:
         """Apply all samples offered since the last flush, each track's in order of time."""
         if not self._dirty:

@@ -1,0 +1,1 @@
+"""Fits populations to recordings: maximum likelihood by prediction-error decomposition, with exact gradients."""

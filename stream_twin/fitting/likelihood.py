@@ -1,0 +1,326 @@
+"""Log-likelihood of a population's model by prediction-error decomposition, and its exact gradient.
+
+The filter is that of :mod:`stream_twin.twin.kernel`: one scalar observation after another, Student's t tails, a person's own
+noise level, implausible samples set aside. The log-likelihood is the sum of the log scores of the samples, each given those
+before it. The gradient comes from running the filter backwards: the adjoints of mean and covariance are the ``r`` and ``N``
+of the disturbance smoother (Koopman and Shephard 1992; de Jong 1989), so this is Fisher's identity, carried through the tails
+and the adaptive noise as well. One pass costs about three times the filter.
+"""
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_twin.twin.model import CONSTANT, COSINE, DAY_S, INPUT, SINE, Layout
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ASIDE = 5.0
+"""Beyond so many standard deviations a sample is set aside, as the kernel does."""
+MEMORY = 0.99
+"""How much a person's noise statistics keep of themselves from one sample to the next, as in the kernel."""
+RATIO = (0.1, 10.0)
+"""Bounds of a person's noise ratio, as in the kernel."""
+
+
+class People(NamedTuple):
+    """Ragged arrays over people; those of person ``p`` are ``start[p]`` to ``start[p + 1]``.
+
+    ``times``, ``signals``, ``values`` (T,): seconds, number of the layout's signal, value on the working scale, and ``amounts``
+    (T,) in canonical units, which go into inputs. ``elements`` (E,), from ``elements_start``: which elements of the layout
+    a person's state has.
+    """
+
+    start: Ints
+    times: Floats
+    signals: Ints
+    values: Floats
+    amounts: Floats
+    elements_start: Ints
+    elements: Ints
+
+
+class Gradient(NamedTuple):
+    """Of the log-likelihood, by the layout's arrays; ``stationary`` (d,): by the diagonal."""
+
+    means: Floats
+    noise: Floats
+    tail: Floats
+    prior_count: Floats
+    stationary: Floats
+    rates: Floats
+    reads_value: Floats
+    effects: Floats
+
+
+def log_likelihood(layout: Layout, people: People) -> tuple[Floats, Gradient]:
+    """Of each person, (P,), and the gradient of the sum. Units: nats, on the working scale."""
+    m, d, r, n = len(layout.means), len(layout.rates), len(layout.reads_value), layout.effects.shape[1]
+    sizes = (m, m, m, m, d, d, r, m * n)
+    persons = len(people.start) - 1
+    found, gradient = np.zeros(persons), np.zeros((persons, sum(sizes)))
+    full = np.zeros((d, d))
+    full[np.triu_indices(d)] = layout.stationary
+    full = full + np.triu(full, 1).T
+    _all(*_arrays(layout, full), *people, found, gradient)
+    means, noise, tail, count, stationary, rates, reads, effects = np.split(gradient.sum(axis=0), np.cumsum(sizes)[:-1])
+    return found, Gradient(means, noise, tail, count, stationary, rates, reads, effects.reshape(m, n))
+
+
+def _arrays(layout: Layout, full: Floats) -> tuple[NDArray, ...]:
+    return (
+        layout.rates, full, layout.reads_start, layout.reads_element, layout.reads_form, layout.reads_value, layout.means,
+        layout.noise, layout.tail, layout.prior_count, layout.input_rates, layout.effects, layout.input_of,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+def _all(
+    rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
+    input_of, start, times, signals, values, amounts, elements_start, elements, found, gradient,
+):  # fmt: skip
+    for p in numba.prange(len(start) - 1):
+        a, b = start[p], start[p + 1]
+        own = elements[elements_start[p] : elements_start[p + 1]]
+        found[p] = _one(
+            rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates,
+            effects, input_of, times[a:b], signals[a:b], values[a:b], amounts[a:b], own, gradient[p],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _one(
+    rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
+    input_of, times, signals, values, amounts, own, gradient,
+):  # fmt: skip
+    """One person: returns the log-likelihood, and fills ``gradient`` in the order of :class:`Gradient`'s fields."""
+    d, m, total, n_inputs = len(own), len(means), len(times), len(input_rates)
+    full_d, n_reads = len(rates), len(reads_value)
+    place = np.full(full_d, -1)
+    for i in range(d):
+        place[own[i]] = i
+    stationary, rate = np.empty((d, d)), np.empty(d)
+    for i in range(d):
+        rate[i] = rates[own[i]]
+        for j in range(d):
+            stationary[i, j] = full[own[i], own[j]]
+    # Forward. Kept for the way back: states before each step of time, and of each sample what its update was made of.
+    steps = 1
+    for t in range(1, total):
+        if times[t] > times[t - 1]:
+            steps += 1
+    kept_mean, kept_covariance = np.empty((steps, d)), np.empty((steps, d, d))
+    ph, mean_before = np.empty((total, d)), np.empty((total, d))
+    error, spread, trusted, quadratic = np.empty(total), np.empty(total), np.empty(total), np.empty(total)
+    ratio, free, taken = np.empty(total), np.empty(total), np.zeros(total, np.bool_)
+    level = np.zeros((total, max(n_inputs, 1)))
+    seen, squares = np.zeros(m), np.zeros(m)
+    seen_at, squares_at = np.empty(total), np.empty(total)
+    outlier, outlier_at = np.zeros(m), np.zeros(m)
+    mean, covariance, content = np.zeros(d), stationary.copy(), np.zeros(n_inputs)
+    f = np.empty(d)
+    h_at, h_value = np.empty((total, 64), np.int64), np.empty((total, 64))
+    h_count = np.zeros(total, np.int64)
+    likelihood, step = 0.0, 0
+    for t in range(total):
+        k = signals[t]
+        if t > 0 and times[t] > times[t - 1]:
+            gap = times[t] - times[t - 1]
+            kept_mean[step] = mean
+            kept_covariance[step] = covariance
+            step += 1
+            for i in range(d):
+                f[i] = math.exp(-rate[i] * gap)
+                mean[i] *= f[i]
+            for i in range(d):
+                for j in range(d):
+                    covariance[i, j] = stationary[i, j] + f[i] * f[j] * (covariance[i, j] - stationary[i, j])
+            for j in range(n_inputs):
+                content[j] *= math.exp(-input_rates[j] * gap)
+        phase = 2 * math.pi / DAY_S * (times[t] % DAY_S)
+        expected = means[k]
+        for j in range(n_inputs):
+            level[t, j] = content[j]
+            expected += effects[k, j] * content[j]
+        c = 0
+        for r in range(reads_start[k], reads_start[k + 1]):
+            x = reads_value[r]
+            if reads_form[r] == COSINE:
+                x *= math.cos(phase)
+            elif reads_form[r] == SINE:
+                x *= math.sin(phase)
+            elif reads_form[r] >= INPUT:
+                x *= content[reads_form[r] - INPUT]
+            h_at[t, c], h_value[t, c] = place[reads_element[r]], x
+            c += 1
+        h_count[t] = c
+        row = ph[t]
+        row[:] = 0.0
+        for a in range(c):
+            i, x = h_at[t, a], h_value[t, a]
+            expected += x * mean[i]
+            for j in range(d):
+                row[j] += x * covariance[i, j]
+        q = 0.0
+        for a in range(c):
+            q += h_value[t, a] * row[h_at[t, a]]
+        free[t] = 1.0
+        if math.isfinite(count[k]):
+            free[t] = (count[k] + squares[k]) / (count[k] + seen[k])
+        ratio[t] = min(max(free[t], RATIO[0]), RATIO[1])
+        seen_at[t], squares_at[t] = seen[k], squares[k]
+        nu = tail[k]
+        v, V = values[t] - expected, q + noise[k] * ratio[t]
+        error[t], spread[t], quadratic[t] = v, V, q
+        mean_before[t] = mean
+        z2 = v * v / V
+        if math.isfinite(nu):
+            likelihood += (
+                math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(math.pi * (nu - 2) * V)
+                - (nu + 1) / 2 * math.log1p(z2 / (nu - 2))
+            )  # fmt: skip
+        else:
+            likelihood -= 0.5 * (math.log(2 * math.pi * V) + z2)
+        side = 0.0
+        if z2 > ASIDE * ASIDE:
+            side = 1.0 if v > 0 else -1.0
+        accepted = side == 0.0 or (outlier[k] == side and abs(values[t] - outlier_at[k]) < 0.5 * abs(v))
+        outlier[k] = 0.0 if accepted else side
+        outlier_at[k] = values[t]
+        if accepted:
+            taken[t] = True
+            w = V
+            if math.isfinite(nu) and z2 > 1:
+                w = (nu * V + v * v) / (nu + 1)
+            trusted[t] = w
+            for i in range(d):
+                mean[i] += row[i] * (v / w)
+            for i in range(d):
+                x = row[i] / w
+                for j in range(d):
+                    covariance[i, j] -= x * row[j]
+            e = v * (1 - q / w)
+            squares[k] = MEMORY * squares[k] + (e * e + q - q * q / w) / noise[k]
+            seen[k] = MEMORY * seen[k] + 1
+        if input_of[k] >= 0:
+            content[input_of[k]] += amounts[t]
+    # Backward.
+    g_means, g_noise, g_tail, g_count = gradient[:m], gradient[m : 2 * m], gradient[2 * m : 3 * m], gradient[3 * m : 4 * m]
+    at = 4 * m
+    g_stationary, g_rates = gradient[at : at + full_d], gradient[at + full_d : at + 2 * full_d]
+    at += 2 * full_d
+    g_reads, g_effects = gradient[at : at + n_reads], gradient[at + n_reads :]
+    mean_bar, cov_bar, squares_bar = np.zeros(d), np.zeros((d, d)), np.zeros(m)
+    product, ph_bar = np.empty(d), np.empty(d)
+    for t in range(total - 1, -1, -1):
+        k, c = signals[t], h_count[t]
+        nu = tail[k]
+        v, V, q, row = error[t], spread[t], quadratic[t], ph[t]
+        v_bar, V_bar, q_bar, nu_bar = 0.0, 0.0, 0.0, 0.0
+        ph_bar[:] = 0.0
+        if taken[t]:
+            w = trusted[t]
+            # The person's noise: squares' = MEMORY squares + (e^2 + q - q^2/w) / noise.
+            e, s_bar = v * (1 - q / w), squares_bar[k]
+            r2 = e * e + q - q * q / w
+            g_noise[k] -= s_bar * r2 / (noise[k] * noise[k])
+            r2_bar = s_bar / noise[k]
+            e_bar = 2 * e * r2_bar
+            q_bar += r2_bar * (1 - 2 * q / w) - e_bar * v / w
+            w_bar = r2_bar * q * q / (w * w) + e_bar * v * q / (w * w)
+            v_bar += e_bar * (1 - q / w)
+            squares_bar[k] = MEMORY * s_bar
+            # The update: mean' = mean + ph v/w, covariance' = covariance - ph ph^T / w.
+            g_bar, both = 0.0, 0.0
+            for i in range(d):
+                x = 0.0
+                for j in range(d):
+                    x += cov_bar[i, j] * row[j]
+                product[i] = x
+            for i in range(d):
+                g_bar += mean_bar[i] * row[i]
+                both += row[i] * product[i]
+                ph_bar[i] = mean_bar[i] * v / w - 2 * product[i] / w
+            v_bar += g_bar / w
+            w_bar += both / (w * w) - g_bar * v / (w * w)
+            for i in range(d):  # back to the covariance before the update, for the loadings
+                x = row[i] / w
+                for j in range(d):
+                    covariance[i, j] += x * row[j]
+            if math.isfinite(nu) and v * v > V:
+                V_bar += w_bar * nu / (nu + 1)
+                v_bar += w_bar * 2 * v / (nu + 1)
+                nu_bar += w_bar * (V - v * v) / ((nu + 1) * (nu + 1))
+            else:
+                V_bar += w_bar
+        if math.isfinite(nu):
+            z2 = v * v / V
+            V_bar += -0.5 / V + (nu + 1) / 2 * z2 / (V * (nu - 2 + z2))
+            v_bar -= (nu + 1) * v / (V * (nu - 2 + z2))
+            nu_bar += (
+                0.5 * (_digamma((nu + 1) / 2) - _digamma(nu / 2)) - 0.5 / (nu - 2) - 0.5 * math.log1p(z2 / (nu - 2))
+                + (nu + 1) / 2 * z2 / ((nu - 2) * (nu - 2 + z2))
+            )  # fmt: skip
+            g_tail[k] += nu_bar
+        else:
+            V_bar += 0.5 * (v * v / V - 1) / V
+            v_bar -= v / V
+        q_bar += V_bar
+        g_noise[k] += V_bar * ratio[t]
+        if math.isfinite(count[k]) and RATIO[0] < free[t] < RATIO[1]:
+            bottom = count[k] + seen_at[t]
+            free_bar = V_bar * noise[k]
+            squares_bar[k] += free_bar / bottom
+            g_count[k] += free_bar * (1 - free[t]) / bottom
+        g_means[k] -= v_bar
+        for j in range(n_inputs):
+            g_effects[k * n_inputs + j] -= v_bar * level[t, j]
+        for a in range(c):
+            ph_bar[h_at[t, a]] += q_bar * h_value[t, a]
+        before = mean_before[t]
+        for a in range(c):
+            i, x, r = h_at[t, a], h_value[t, a], reads_start[k] + a
+            if reads_form[r] == CONSTANT:
+                h_bar = row[i] * q_bar - before[i] * v_bar
+                for j in range(d):
+                    h_bar += covariance[i, j] * ph_bar[j]
+                g_reads[r] += h_bar
+            mean_bar[i] -= x * v_bar
+            for j in range(d):
+                cov_bar[i, j] += 0.5 * x * ph_bar[j]
+            for j in range(d):
+                cov_bar[j, i] += 0.5 * x * ph_bar[j]
+        if t > 0 and times[t] > times[t - 1]:
+            gap = times[t] - times[t - 1]
+            step -= 1
+            mean = kept_mean[step]
+            covariance = kept_covariance[step]
+            for i in range(d):
+                f[i] = math.exp(-rate[i] * gap)
+            for i in range(d):
+                x = 0.0
+                for j in range(d):
+                    x += cov_bar[i, j] * f[j] * (covariance[i, j] - stationary[i, j])
+                g_rates[own[i]] -= gap * f[i] * (mean_bar[i] * mean[i] + 2 * x)
+                g_stationary[own[i]] += cov_bar[i, i] * (1 - f[i] * f[i])
+                mean_bar[i] *= f[i]
+                for j in range(d):
+                    cov_bar[i, j] *= f[i] * f[j]
+    for i in range(d):
+        g_stationary[own[i]] += cov_bar[i, i]
+    return likelihood
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _digamma(x: float) -> float:
+    """Recurrence up to 6, then the asymptotic series (Abramowitz and Stegun 6.3.18)."""
+    found = 0.0
+    while x < 6:
+        found -= 1 / x
+        x += 1
+    y = 1 / (x * x)
+    return found + math.log(x) - 0.5 / x - y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y / 132))))

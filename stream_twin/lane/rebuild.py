@@ -1,0 +1,110 @@
+"""A twin rebuilt from its log, so that what came too late for the lateness is in it; and how the lane takes it over.
+
+Of a request at offset R of the log a process that may read all of it makes a base: the twin as it would be if everything
+before R had come in time. Meanwhile the lane goes on, and keeps what it accepts. When the base comes, the twin is the base
+with what was kept since. Alerts, profile and devices stay the lane's own: a rebuild corrects what is believed, not what was said.
+"""
+
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from math import isnan
+
+import msgspec
+
+from stream_twin.events import DeviceKind, Rebuilt, RebuiltBase
+from stream_twin.lane.patient import SCHEMA, Accepted, Patient, Rebuild, Snapshot
+from stream_twin.twin.tracks import Track, Tracks
+
+KEPT = 10_000
+"""Samples that a lane keeps for a base to come, at most: about 800 kB in a snapshot, hours of most patients."""
+LARGEST = 64 << 20
+"""Bytes of a base."""
+_message = msgspec.json.Decoder(Rebuilt).decode
+Follow = Callable[[Patient, str, DeviceKind], Track]
+"""The track of a signal, made where there is none: as samples of a device of that kind need it."""
+_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Refused(Exception):
+    """Why a base is not taken over, with the way out."""
+
+
+def keep(rebuild: Rebuild, accepted: Accepted) -> None:
+    """Remember a sample for the base to come; of one that was overrun nothing is remembered any more."""
+    if len(rebuild.accepted) == KEPT:
+        rebuild.overrun, rebuild.accepted = True, []
+    if not rebuild.overrun:
+        rebuild.accepted.append(accepted)
+
+
+def base_in(entry: RebuiltBase, begun: Rebuild | None, signals: Collection[str]) -> tuple[Rebuild, bytes]:
+    """The request that this answers, and the snapshot that it brings.
+
+    Raises:
+        Refused: nobody waits for it, or not any more, or it cannot be read.
+    """
+    if begun is None or begun.id != entry.id:
+        other = "another one was asked for since" if begun else "nobody waits for it any more"
+        raise Refused(f"rebuild {entry.id}: {other}: ask for a new one")
+    if begun.overrun:
+        raise Refused(
+            f"rebuild {entry.id}: more than {KEPT} samples came since it was asked for, too many to keep: ask for a new one"
+        )
+    try:
+        unpacked = zlib.decompressobj()
+        base = unpacked.decompress(_message(entry.original).base, LARGEST)
+        if not unpacked.eof:
+            raise Refused(f"rebuild {entry.id}: its base is cut off, or has more than {LARGEST} bytes")
+        snapshot = _snapshot(base)
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise Refused(f"rebuild {entry.id}: its base cannot be read ({error}): make it with the version that runs here") from None
+    if snapshot.schema != SCHEMA:
+        raise Refused(
+            f"rebuild {entry.id}: its base has schema {snapshot.schema}, this lane reads {SCHEMA}: "
+            "make it with the version that runs here"
+        )
+    if strangers := sorted(set(snapshot.signals) - set(signals)):
+        raise Refused(f"rebuild {entry.id}: its base knows of {', '.join(strangers)}, the catalogue here does not")
+    if snapshot.covered != begun.offset:
+        raise Refused(
+            f"rebuild {entry.id}: its base covers the log up to {snapshot.covered}, it was asked for at {begun.offset}: "
+            "ask for a new one"
+        )
+    return begun, base
+
+
+def adopt(patient: Patient, base: bytes, begun: Rebuild, tracks: Tracks, index: dict[str, int], follow: Follow) -> None:
+    """Put ``base`` in the place of what ``patient`` believes, and apply to it what was kept since it was asked for."""
+    rebuilt = Patient.load(patient.key, base, tracks, index)
+    for track in patient.tracks.values():
+        tracks.free(track)
+    before = patient.latest
+    patient.tracks, patient.latest, patient.drifts = rebuilt.tracks, rebuilt.latest, rebuilt.drifts
+    for name, latest in patient.latest.items():
+        if name in before:
+            latest.fence_low, latest.fence_high = before[name].fence_low, before[name].fence_high
+    for _ in file(patient, in_order(begun.accepted), tracks, follow, begun.complete_to):
+        pass
+
+
+def in_order(samples: Iterable[Accepted]) -> list[Accepted]:
+    """What counts of samples in the order in which they came, in order of time: of each id the highest version, once."""
+    newest: dict[tuple[str, bytes], Accepted] = {}
+    for sample in samples:
+        known = newest.get((sample.signal, sample.identity))
+        if known is None or sample.version > known.version:
+            newest[sample.signal, sample.identity] = sample
+    return sorted(newest.values(), key=lambda sample: (sample.at, sample.identity))
+
+
+def file(patient: Patient, samples: Iterable[Accepted], tracks: Tracks, follow: Follow, complete_to: float) -> Iterator[None]:
+    """Offer samples in order of time to a patient's tracks, one with each step; the next flush applies them."""
+    for sample in samples:
+        track = follow(patient, sample.signal, sample.kind)
+        if tracks.offer(track, sample.identity, sample.at, sample.value, sample.version, complete_to) == "applied":
+            latest = patient.latest[sample.signal]
+            if sample.at > latest.at and not isnan(sample.value):
+                latest.take(sample.value, sample.at, sample.device, sample.period_s)
+            elif (newest := track.newest()) != (latest.value, latest.at):
+                (latest.value, latest.at), latest.repeats = newest, 0
+        yield

@@ -1,0 +1,132 @@
+"""Makes the base of a rebuild from a lane's log: see :mod:`stream_twin.lane.rebuild`. Pure."""
+
+from collections.abc import Collection, Iterable
+from math import inf
+from typing import Any
+
+from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase
+from stream_twin.lane.lane import Checkpoint, Lane, Record
+from stream_twin.lane.patient import Accepted, Patient
+from stream_twin.lane.rebuild import file, in_order
+from stream_twin.lane.settings import LaneSettings
+from stream_twin.signals import Catalogue
+from stream_twin.twin.tracks import ID_BYTES
+
+FILED_TOGETHER = 1000
+"""Fewer than a track remembers, so that it settles what it has no room for, as live."""
+KIND: DeviceKind = "streaming"
+"""Of a sample of the start, of which that is not known any more: the track knows how long it waits."""
+
+
+class Rebuilder:
+    """Feed it the log from its start to the request; then ask for the base.
+
+    It goes through the log as a lane does, to judge each input as the lane has judged it then: unknown patients and devices,
+    what was held, settings. But it only gathers what is accepted, and files it afterwards, in order of time.
+
+    Args:
+        key: the patient's.
+        settings: which hold at the start of the log, where that is not the lane's own start.
+        start: the snapshot to start from: of an earlier rebuild, where the log from before it is not there any more.
+        failed: offsets of records whose update raised in the lane, as dead letters tell.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        key: bytes,
+        settings: LaneSettings | None = None,
+        start: bytes | None = None,
+        failed: Collection[int] = (),
+    ) -> None:
+        self._key, self._failed = key, failed
+        self._lane = _Replay(catalogue, Checkpoint(settings=settings or LaneSettings()), key, start)
+
+    def feed(self, record: Record) -> None:
+        """The next record of the lane's log; those of other patients are passed over."""
+        if record.key and record.key != self._key:
+            return
+        gathered = len(self._lane.gathered)
+        if record.offset in self._failed:
+            self._lane.apply([record], careful=True)
+            del self._lane.gathered[gathered:]
+        else:
+            self._lane.apply([record])
+
+    @property
+    def gathered(self) -> int:
+        """Samples so far, before duplicates and corrections are told apart."""
+        return len(self._lane.gathered)
+
+    @property
+    def late(self) -> int:
+        """Inputs that came too late for the twin."""
+        patient = self._lane.patients.get(self._key)
+        return 0 if patient is None else patient.state.fates.get("late", 0)
+
+    def base(self, offset: int) -> bytes:
+        """The snapshot that covers the log up to ``offset``, where the request stands; ends the use of this object."""
+        return self._lane.rebuilt(offset)
+
+
+class _Replay(Lane):
+    """Judges the inputs of one patient, and looks at nobody: neither beliefs nor alerts are wanted."""
+
+    def __init__(self, catalogue: Catalogue, checkpoint: Checkpoint, key: bytes, start: bytes | None) -> None:
+        super().__init__(0, catalogue, checkpoint)
+        self._key, self._start = key, start
+        self.gathered: list[Accepted] = []
+        self._intake.gathered = self.gathered
+        if start is not None:
+            self.position = self._load(key, start).covered + 1
+
+    def _start_from(self, key: bytes, base: PatientBase) -> None:
+        super()._start_from(key, base)
+        self._start = base.snapshot
+        self.gathered.clear()
+
+    def _apply_to_patient(self, key: bytes, entry: Any, offset: int, value: bytes) -> None:
+        if not isinstance(entry, RebuildBegun | RebuiltBase):  # what those bring is made of the same samples
+            super()._apply_to_patient(key, entry, offset, value)
+
+    def _assess_waiting(self, at_tick: bool = False, alone: bool = False) -> None:
+        self._agenda.take_waiting()
+
+    def rebuilt(self, offset: int) -> bytes:
+        key = self._key
+        judged = self.patients[key].state
+        self._drop(key)
+        patient = self._new(key) if self._start is None else self._load(key, self._start)
+        samples = [sample for name in patient.tracks for sample in self._taken_back(patient, name)] + self.gathered
+        self._expect(patient, samples)
+        for number, _ in enumerate(file(patient, in_order(samples), self._tracks, self._intake._track, -inf), 1):
+            if number % FILED_TOGETHER == 0:
+                self._flush()
+        self._flush()
+        patient.state = judged
+        return patient.save(self._tracks, offset)
+
+    def _taken_back(self, patient: Patient, name: str) -> list[Accepted]:
+        """What a track of the start remembers, to be filed anew among the others; what it has settled stays."""
+        track, latest = patient.tracks[name], patient.latest[name]
+        samples = [
+            Accepted(
+                name, bytes(track.ids[i * ID_BYTES : (i + 1) * ID_BYTES]), at, raw, track.version(i), KIND, latest.device, 0.0
+            )
+            for i, (at, raw) in enumerate(zip(track.at, track.raw, strict=True))
+        ]
+        self._tracks.take_back(track)
+        (latest.value, latest.at), latest.repeats = track.newest(), 0
+        return samples
+
+    def _expect(self, patient: Patient, samples: Iterable[Accepted]) -> None:
+        """Have the tracks wait as long as the slowest device of each needs, from the start."""
+        lateness_s, slowest = self._own.settings.lateness_s, dict[str, DeviceKind]()
+        for sample in samples:
+            known = slowest.setdefault(sample.signal, sample.kind)
+            if lateness_s.get(sample.kind, 0.0) > lateness_s.get(known, 0.0):
+                slowest[sample.signal] = sample.kind
+        complete_to, self._own.complete_to = self._own.complete_to, -inf
+        for name, kind in slowest.items():
+            self._intake._track(patient, name, kind)
+        self._own.complete_to = complete_to
