@@ -1,7 +1,7 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
-from math import inf, isnan
+from math import inf, isnan, sqrt
 from typing import Protocol
 
 import msgspec
@@ -11,17 +11,22 @@ from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameter
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.patient import Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
-from stream_twin.learn.features import SURPRISES, features
+from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
-from stream_twin.signals import Signal
-from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
-from stream_twin.twin.kernel import LOOKS
-from stream_twin.twin.tracks import Track, Tracks
+from stream_twin.signals import Signal, SignalModel
+from stream_twin.twin.belief import Belief, DeviceBelief, DriverBelief, SignalBelief
+from stream_twin.twin.blocks import Block, Blocks
+from stream_twin.twin.filter import LOOKS
+from stream_twin.twin.model import unfit
 
-MEAN, PREDICTIVE_SD, FENCES, SHOWN = (LOOKS.index(name) for name in ("working_mean", "predictive_sd", "fence_low", "shown_level"))
+MEAN, PREDICTIVE_SD, FENCES, SURPRISE, SHOWN = (
+    LOOKS.index(name) for name in ("working_mean", "predictive_sd", "fence_low", "surprise", "shown_level")
+)
 TOGETHER = 500
 """Patients looked at in one go: enough that it costs no more, and what is made for it, 3 KB for a signal, stays small."""
 _encode = msgspec.json.Encoder().encode
+Rows = dict[str, list[float]]
+"""The kernel's row of each signal, :data:`LOOKS`."""
 Due = tuple[Patient, int, float | None]
 """Whom to assess, the log offset that is the cause, and the arrival time of that record where it is a sample."""
 
@@ -37,9 +42,8 @@ class Own(Protocol):
 
 
 class Assessor:
-    def __init__(self, tracks: Tracks, signals: list[Signal], desk: Desk) -> None:
-        self._tracks = tracks
-        self._signals = signals
+    def __init__(self, blocks: Blocks, desk: Desk) -> None:
+        self._blocks = blocks
         self._desk = desk
         self._models: dict[str, RiskModel] = {}
 
@@ -75,54 +79,38 @@ class Assessor:
         """One belief each, at ``at`` or now."""
         return [belief for belief, _ in self._look(patients, own, at)]
 
-    def _look(self, patients: Sequence[Patient], own: Own, at: float | None) -> list[tuple[Belief, list[list[float]]]]:
-        """A belief each, and the kernel's row of each of its signals. The tracks of all patients are looked at in one go."""
-        beliefs, slots, moments = list[Belief](), list[int](), list[float]()
-        followed: list[list[tuple[str, Track, Latest]]] = []
+    def _look(self, patients: Sequence[Patient], own: Own, at: float | None) -> list[tuple[Belief, Rows]]:
+        """A belief each, and the kernel's row of each of its signals. The blocks of all patients are looked at in one go."""
+        beliefs, wanted = list[Belief](), list[tuple[Block, float]]()
         for patient in patients:
-            latest = patient.latest
-            names = [(name, track, latest[name]) for name, track in patient.tracks.items() if latest[name].at > -inf]
-            followed.append(names)
-            moment = max([own.clock, *(entry[2].at for entry in names)]) if at is None else at
+            moment = max([own.clock, *(latest.at for latest in patient.latest.values())]) if at is None else at
             beliefs.append(self._belief(patient, moment, own))
-            for _, track, _ in names:
-                slots.append(track.slot)
-                moments.append(moment)
-        rows = self._tracks.look(slots, moments).tolist() if slots else []
-        looks, start, signals = [], 0, self._signals
-        for belief, names in zip(beliefs, followed, strict=True):
-            own_rows = rows[start : start + len(names)]
-            start += len(names)
-            for (name, track, known), row in zip(names, own_rows, strict=True):
-                level, low, high, baseline, deviation, deviation_sd, mean, sd = row[:8]
-                surprise, (surprises, surprised_at) = track.samples[-1], track.surprises(SURPRISES)
-                belief.signals[name] = SignalBelief(
-                    signals[track.signal],
-                    level,
-                    low,
-                    high,
-                    baseline,
-                    deviation,
-                    deviation_sd,
-                    0.0 if isnan(surprise) else surprise,
-                    known.value,
-                    known.at,
-                    mean,
-                    sd,
-                    known.device,
-                    known.repeats,
-                    known.repeats_since,
-                    known.period_s,
-                    surprises,
-                    surprised_at,
-                )
-            looks.append((belief, own_rows))
+            wanted += [(block, moment) for block in patient.blocks.values()]
+        looked = iter(self._blocks.look(wanted))
+        looks = []
+        for patient, belief in zip(patients, beliefs, strict=True):
+            rows: Rows = {}
+            for block in patient.blocks.values():
+                own_rows, driving = next(looked)
+                plan = block.slab.plan
+                for signal, model, row in zip(plan.signals, plan.models, own_rows, strict=True):
+                    known = patient.latest[signal.name]
+                    if known.at > -inf:
+                        belief.signals[signal.name] = _signal_belief(signal, model, row, known)
+                        rows[signal.name] = row
+                names = [signal.name for signal in plan.signals]
+                for name, numbers in zip(plan.drivers, driving, strict=True):
+                    belief.drivers[name] = DriverBelief(
+                        plan.driver_models[name], numbers[0], numbers[1], dict(zip(names, numbers[2:], strict=True))
+                    )
+            looks.append((belief, rows))
         return looks
 
     def _belief(self, patient: Patient, at: float, own: Own) -> Belief:
         state = patient.state
         profile = state.profile or Profile(patient_id=patient.id, valid_from=0.0)
         belief = Belief(patient.id, at, own.clock, own.complete_to, profile, risk=state.risk, watched_since=state.watched_since)
+        belief.unfit = unfit(patient.population.population, state.profile)
         if profile.place is not None:
             belief.place = own.places.get(profile.place, {})
         assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
@@ -140,10 +128,12 @@ class Assessor:
             device.end = None if assigned.end is None else seconds(assigned.end)
         return device
 
-    def forecast(self, track: Track, at: Sequence[float]) -> list[tuple[float, float]]:
+    def forecast(self, patient: Patient, signal: str, at: Sequence[float]) -> list[tuple[float, float]]:
         """Mean and standard deviation of a sample at each of ``at``, on the working scale."""
-        rows = self._tracks.look([track.slot] * len(at), list(at))
-        return [(row[MEAN], row[PREDICTIVE_SD]) for row in rows.tolist()]
+        block = patient.block(signal)
+        number = next(k for k, own in enumerate(block.slab.plan.signals) if own.name == signal)
+        rows = [rows[number] for rows, _ in self._blocks.look([(block, moment) for moment in at])]
+        return [(row[MEAN], row[PREDICTIVE_SD]) for row in rows]
 
     # --------------------------------------------------------------------------------------------------- outputs
 
@@ -155,7 +145,7 @@ class Assessor:
         known = features(belief)
         parameters = own.models.get(cohort)
         risk = None
-        if parameters is not None:
+        if parameters is not None and belief.unfit is None:
             model = self._models.get(cohort)
             if model is None or model.parameters is not parameters:
                 model = self._models[cohort] = RiskModel(parameters)
@@ -171,7 +161,7 @@ class Assessor:
         )
         out.put(offset, Output("learning.examples", patient.key, _encode(example)))
 
-    def _estimate(self, patient: Patient, belief: Belief, rows: list[list[float]], arrived_at: float | None) -> Estimate:
+    def _estimate(self, patient: Patient, belief: Belief, rows: Rows, arrived_at: float | None) -> Estimate:
         return Estimate(
             patient_id=patient.id,
             at=belief.at,
@@ -185,7 +175,7 @@ class Assessor:
                     last_at=s.last_at,
                     surprise=round(s.surprise, 2),
                 )
-                for (name, s), row in zip(belief.signals.items(), rows, strict=True)
+                for (name, s), row in zip(belief.signals.items(), rows.values(), strict=True)
             },
             state=belief.profile.state,
             risk=belief.risk,
@@ -193,9 +183,37 @@ class Assessor:
             arrived_at=arrived_at,
         )
 
-    def _set_fences(self, patient: Patient, belief: Belief, rows: list[list[float]]) -> None:
-        for (name, signal_belief), row in zip(belief.signals.items(), rows, strict=True):
+    def _set_fences(self, patient: Patient, belief: Belief, rows: Rows) -> None:
+        for (name, signal_belief), row in zip(belief.signals.items(), rows.values(), strict=True):
             low, high = limits_of(signal_belief.signal, belief.profile)
             latest, near, far = patient.latest[name], row[FENCES], row[FENCES + 1]
             latest.fence_low = near if low is None or low < near else low
             latest.fence_high = far if high is None or high > far else high
+
+
+def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: Latest) -> SignalBelief:
+    level, low, high, baseline, deviation, deviation_sd, mean, sd = row[:8]
+    surprise, noise, unrest, bias, _, aside = row[SURPRISE : SURPRISE + 6]
+    return SignalBelief(
+        signal,
+        model,
+        level,
+        low,
+        high,
+        baseline,
+        deviation,
+        deviation_sd,
+        0.0 if isnan(surprise) else surprise,
+        known.value,
+        known.at,
+        mean,
+        sd,
+        known.device,
+        known.repeats,
+        known.repeats_since,
+        known.period_s,
+        unrest,
+        noise,
+        bias,
+        aside != 0.0,
+    )

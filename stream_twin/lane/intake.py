@@ -20,7 +20,9 @@ from stream_twin.lane.assess import Own
 from stream_twin.lane.patient import EVENTS_KEPT, Accepted, Device, Held, Latest, Patient, Rebuild, compact, limits_of, seconds
 from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
 from stream_twin.signals import Signal
-from stream_twin.twin.tracks import Track, Tracks, series_identity
+from stream_twin.twin.blocks import Block, Blocks, series_identity
+from stream_twin.twin.filter import code_of
+from stream_twin.twin.model import Populations
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
@@ -34,11 +36,18 @@ class Intake:
     """``out`` takes what is put out; ``again`` takes a record that was held as if it came now: key, input, offset and bytes."""
 
     def __init__(
-        self, signals: list[Signal], tracks: Tracks, agenda: Agenda, own: Own, again: Callable[[bytes, Any, int, bytes], None]
+        self,
+        signals: list[Signal],
+        blocks: Blocks,
+        populations: Populations,
+        agenda: Agenda,
+        own: Own,
+        again: Callable[[bytes, Any, int, bytes], None],
     ) -> None:
         self._signals = signals
         self.index = {signal.name: number for number, signal in enumerate(signals)}
-        self._tracks = tracks
+        self._blocks = blocks
+        self._populations = populations
         self._agenda = agenda
         self._own = own
         self._again = again
@@ -69,8 +78,9 @@ class Intake:
         asks = not state.watched or state.assignments is not None
         applied = 0
         urgent = False
-        tracks, latests, devices = patient.tracks, patient.latest, state.devices
-        lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._tracks.offer
+        blocks, latests, devices, heads = patient.blocks, patient.latest, state.devices, patient.population.blocks
+        lateness_s, complete_to, offer, index = self._own.settings.lateness_s, self._own.complete_to, self._blocks.offer, self.index
+        surroundings = patient.population.surroundings
         keeps = state.rebuild is not None or self.gathered is not None
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
@@ -87,25 +97,30 @@ class Intake:
                     applied += 1
                     continue
                 value = nan
-            signal, at = sample.signal, sample.at
-            track = tracks.get(signal)
-            if track is None or lateness_s.get(sample.kind, 0.0) > track.lateness_s:
-                track = self._track(patient, signal, sample.kind)
-            latest = latests[signal]
+            signal, at, name = sample.signal, sample.at, sample.device
+            latest = latests.get(signal)
+            if latest is None or latest.device != name or lateness_s.get(sample.kind, 0.0) > blocks[heads[signal]].lateness_s:
+                block, channel = self._channel(patient, signal, name, sample.kind)
+                latest = latests[signal]
+            else:
+                block, channel = blocks[heads[signal]], latest.channel
+            if signal in surroundings:
+                self._surround(patient, signal, block)
+            identity = xxh3_64_digest(sample.id.encode(), index[signal])
             if keeps:
-                identity = xxh3_64_digest(sample.id.encode())
-                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, sample.device, sample.period_s)
-            fate = offer(track, xxh3_64_digest(sample.id.encode()), at, value, sample.version, complete_to)
+                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s)
+            code = 3 * channel + 1 if sample.comparator is None else code_of(channel, SIDES[sample.comparator])
+            fate = offer(block, code, identity, at, value, sample.version, complete_to, latest.at)
             if fate == "applied":
                 applied += 1
-                name = sample.device
                 if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
                     self._heard(patient, name, sample.kind, at)
                 if at > latest.at and value == value:  # noqa: PLR0124  # not NaN
                     latest.take(value, at, name, sample.period_s)
+                    latest.channel = channel
                 else:
                     state.corrected = True
-                    self._newest(track, latest)
+                    self._newest(block, signal, latest)
                 if value < latest.fence_low or value > latest.fence_high:
                     urgent = True
             elif fate == "conflict":
@@ -152,44 +167,74 @@ class Intake:
                 self.out.counts["absent", series.signal] += len(series.at) - len(numbers)
         if not values:
             return False
-        track = self._track(patient, series.signal, series.kind)
-        latest = patient.latest[series.signal]
-        first = xxh3_64_intdigest(series.id.encode())
+        block, channel = self._channel(patient, series.signal, series.device, series.kind)
+        code, latest = code_of(channel), patient.latest[series.signal]
+        if series.signal in patient.population.surroundings:
+            self._surround(patient, series.signal, block)
+        first = xxh3_64_intdigest(series.id.encode(), self.index[series.signal])
         low, high = latest.fence_low, latest.fence_high
         if patient.state.rebuild is not None or self.gathered is not None:
             for number, moment, value in zip(numbers, at, values, strict=True):
                 identity = series_identity(first, number)
                 self._keep(patient, series.signal, identity, moment, value, series.version, series.kind, series.device, 0.0)
-        if not series.retracted and self._tracks.extend(track, first, numbers, at, values, series.version, self._own.complete_to):
+        complete_to = self._own.complete_to
+        if not series.retracted and self._blocks.extend(block, code, first, numbers, at, values, series.version, complete_to):
             for moment, value in zip(at, values, strict=True):
                 latest.take(value, moment, series.device, 0.0)
+            latest.channel = channel
             fates["applied"] += len(values)
             return min(values) < low or max(values) > high
         urgent = False
         for number, moment, value in zip(numbers, at, values, strict=True):
             identity = series_identity(first, number)
-            fate = self._tracks.offer(track, identity, moment, value, series.version, self._own.complete_to)
+            fate = self._blocks.offer(block, code, identity, moment, value, series.version, complete_to, latest.at)
             fates[fate] += 1
             if fate == "applied":
                 if moment > latest.at and not isnan(value):
                     latest.take(value, moment, series.device, 0.0)
+                    latest.channel = channel
                 else:
                     patient.state.corrected = True
-                    self._newest(track, latest)
+                    self._newest(block, series.signal, latest)
                 urgent = urgent or value < low or value > high
         return urgent
 
-    def _track(self, patient: Patient, name: str, kind: DeviceKind) -> Track:
-        track, name = patient.tracks.get(name), intern(name)
+    def _channel(self, patient: Patient, name: str, device: str | None, kind: DeviceKind) -> tuple[Block, int]:
+        """Where samples of a signal from a device go; made where it is not there yet."""
+        name, device = intern(name), None if device is None else intern(device)
         lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
-        if track is None:
-            track = patient.tracks[name] = self._tracks.new(patient.key, self.index[name], lateness_s)
-            low, high = limits_of(self._signals[track.signal], patient.state.profile)
-            patient.latest[name] = Latest(fence_low=-inf if low is None else low, fence_high=inf if high is None else high)
-        elif lateness_s > track.lateness_s:
-            self._tracks.flush(self._own.complete_to)  # so that what was settled by then does not depend on the batch
-            track.allow(lateness_s, self._own.complete_to)
-        return track
+        head = patient.population.blocks[name]
+        block = patient.blocks.get(head)
+        if block is None:
+            block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, name, device, lateness_s)
+        channels = block.channels
+        channel = self._blocks.channel(block, patient.population, name, device)
+        if name not in patient.latest:
+            low, high = limits_of(self._signals[self.index[name]], patient.state.profile)
+            low, high = -inf if low is None else low, inf if high is None else high
+            patient.latest[name] = Latest(device=device, fence_low=low, fence_high=high, channel=channel)
+        if block.channels is not channels:
+            patient.find_channels()
+        self._blocks.allow(block, lateness_s, self._own.complete_to)
+        return block, channel
+
+    def _surround(self, patient: Patient, signal: str, block: Block) -> None:
+        """Put in what the place's air and weather are, where they act on ``signal``."""
+        profile = patient.state.profile
+        place = {} if profile is None or profile.place is None else self._own.places.get(profile.place, {})
+        for name, source, offset in patient.population.surroundings[signal]:
+            if source in place:
+                at, value = place[source]
+                identity = xxh3_64_digest(f"{source} {at}".encode(), len(self.index) + self.index[source])
+                self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
+
+    def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> None:
+        """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity."""
+        for block in patient.blocks.values():
+            for name, amount in amounts.items():
+                if name in block.slab.plan.inputs:
+                    digest = xxh3_64_digest(f"{name} {identity}".encode(), 2 * len(self.index))
+                    self._blocks.put_in(block, name, digest, at, amount, version, self._own.complete_to)
 
     def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:
         """Have the patient assessed now, where it is time or a sample was beyond its fence, or else when it is time."""
@@ -211,9 +256,9 @@ class Intake:
         else:
             self._agenda.await_(patient, offset, arrived_at)
 
-    def _newest(self, track: Track, latest: Latest) -> None:
+    def _newest(self, block: Block, signal: str, latest: Latest) -> None:
         """After a late sample or a correction: the newest that counts."""
-        value, at = track.newest()
+        value, at = block.newest(signal)
         if at != latest.at or value != latest.value:
             latest.value, latest.at, latest.repeats = value, at, 0
 
@@ -318,6 +363,10 @@ class Intake:
             return
         state.profile = compact(new, patient.id)
         self.fate(patient, "applied")
+        population = self._populations.of(state.profile)
+        if population is not patient.population:
+            self._blocks.flush()
+            patient.move_to(population, self._blocks)
         self._enter(patient)
         self._release(patient, offset, over=False)
         self._look_now(patient, offset)
@@ -361,7 +410,9 @@ class Intake:
         return True
 
     def _take_event(self, patient: Patient, entry: events.Happened, offset: int) -> None:
-        if self._first(patient, entry.event.id, entry.event.version):
+        event = entry.event
+        if self._first(patient, event.id, event.version):
+            self._put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
             self.fate(patient, "applied")
 
     def _take_outcome(self, patient: Patient, entry: events.OutcomeKnown, offset: int) -> None:
@@ -420,9 +471,9 @@ class Intake:
             if patient.is_blank:
                 self._agenda.wake(patient, self._own.complete_to)
         else:
-            self._tracks.flush(self._own.complete_to)
-            self._tracks.forget_settled(patient.key)  # of tracks that go now
-            adopt(patient, base, begun, self._tracks, self.index, self._track)
+            self._blocks.flush()
+            self._blocks.forget_settled(patient.key)  # of blocks that go now
+            adopt(patient, base, begun, self._blocks, self._populations, self._channel)
             patient.state.rebuild, patient.state.corrected = None, True
             self.fate(patient, "applied")
             self._look_now(patient, offset)
@@ -470,6 +521,22 @@ class Intake:
         )
         self.out.counts["rejected", reason] += 1
         self.out.put(offset, Output("dead.letters", key, bytes(original), headers))
+
+
+SIDES = {"<": -1, "<=": -1, ">": 1, ">=": 1}
+"""On which side of what is written the value is."""
+
+
+def amounts_of(event: Any) -> dict[str, float]:
+    """What an event puts into inputs of the twin, by their names; NaN where it was taken back."""
+    amounts: dict[str, float | None] = {}
+    if isinstance(event, events.Insulin) and event.kind == "rapid":
+        amounts = {"insulin_absorbed": event.dose_units, "insulin_acting": event.dose_units}
+    elif isinstance(event, events.Meal):
+        amounts = {"meal_digested": event.carbohydrates_g, "meal_absorbed": event.carbohydrates_g}
+    elif isinstance(event, events.Oxygen) and event.fraction is not None:
+        amounts = {"oxygen": 100 * event.fraction - 21}
+    return {name: nan if event.status == "entered-in-error" else amount for name, amount in amounts.items() if amount is not None}
 
 
 def sources_of(entry: Any) -> int:

@@ -1,6 +1,6 @@
 """One lane: the twins of all patients whose records share a partition, as a function of that partition of ``twin.inputs``.
 
-Samples are only filed, and filtered together, many tracks per call, when something wants to look at them. Between two ticks
+Samples are only filed, and filtered together, many patients per call, when something wants to look at them. Between two ticks
 patients have nothing to do with each other: who is to be assessed waits for the others, and so do that patient's further records.
 So assessments go together too, each patient still sees its records one after another, and where a batch ends does not matter.
 """
@@ -27,10 +27,10 @@ from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.drift import Drift
 from stream_twin.signals import Catalogue
 from stream_twin.twin.belief import Belief
-from stream_twin.twin.kernel import Parameters
-from stream_twin.twin.tracks import Tracks
+from stream_twin.twin.blocks import Blocks
+from stream_twin.twin.model import Populations, shipped
 
-SCHEMA = 1
+SCHEMA = 2
 RETRY_S = 60.0
 FORGOTTEN_TOGETHER = 2000
 """Patients in one record: about 100 KB."""
@@ -84,9 +84,12 @@ class Lane:
         self._own = checkpoint or Checkpoint()
         self.position = self._own.position
         self._signals = list(catalogue.signals.values())
-        self._tracks = Tracks(Parameters.of(self._signals))
+        self._blocks = Blocks(catalogue)
+        self._populations = Populations(shipped(catalogue))
         self._agenda = Agenda()
-        self._intake = Intake(self._signals, self._tracks, self._agenda, self._own, self._apply_to_patient)
+        self._intake = Intake(
+            self._signals, self._blocks, self._populations, self._agenda, self._own, self._apply_to_patient
+        )
         self._out = Applied()
         self._careful = False
         self._changed: dict[bytes, None] = {}
@@ -141,9 +144,9 @@ class Lane:
 
     def _configure(self, settings: LaneSettings) -> None:
         self._own.settings = settings
-        self._tracks.pending_limit = settings.pending_limit
+        self._blocks.pending_limit = settings.pending_limit
         self._intake.desk = desk = Desk(settings.rules)
-        self._assessor = Assessor(self._tracks, self._signals, desk)
+        self._assessor = Assessor(self._blocks, desk)
 
     # ---------------------------------------------------------------------------------------------------- applying
 
@@ -169,7 +172,7 @@ class Lane:
             self._settle()
         except Exception as error:
             raise UpdateFailed(self._offset, error) from error
-        applied.surprises = self._tracks.take_surprises()
+        applied.surprises = self._blocks.take_surprises()
         return applied
 
     def _apply_carefully(self, record: Record) -> None:
@@ -381,9 +384,9 @@ class Lane:
 
     def _flush(self) -> None:
         """Filter all samples taken so far, and look for drift in what is settled."""
-        self._tracks.flush(self._own.complete_to)
-        for track, surprise in self._tracks.take_settled():
-            patient, name = self.patients[track.key], self._signals[track.signal].name
+        self._blocks.flush()
+        for block, name, surprise in self._blocks.take_settled():
+            patient = self.patients[block.key]
             drift = patient.drifts.get(name)
             if drift is None:
                 drift = patient.drifts[name] = Drift()
@@ -394,7 +397,7 @@ class Lane:
 
     def _before(self, key: bytes) -> bytes | None:
         patient = self.patients.get(key)
-        return None if patient is None else patient.save(self._tracks, patient.covered)
+        return None if patient is None else patient.save(self._blocks, patient.covered)
 
     def _go_back(self, key: bytes, before: bytes | None) -> Patient:
         """Put a patient back to what it was."""
@@ -402,21 +405,21 @@ class Lane:
         return self._new(key) if before is None else self._load(key, before)
 
     def _drop(self, key: bytes) -> None:
-        self._tracks.forget_settled(key)
+        self._blocks.forget_settled(key)
         self._strangers.pop(key, None)
         patient = self.patients.pop(key, None)
         if patient is not None:
             self._agenda.forget(patient)
-            for track in patient.tracks.values():
-                self._tracks.free(track)
+            for block in patient.blocks.values():
+                self._blocks.free(block)
 
     def _new(self, key: bytes) -> Patient:
-        patient = self.patients[key] = Patient(key)
+        patient = self.patients[key] = Patient(key, self._populations.of(None))
         patient.state.watched_since = self._own.clock
         return patient
 
     def _load(self, key: bytes, snapshot: bytes) -> Patient:
-        patient = self.patients[key] = Patient.load(key, snapshot, self._tracks, self._intake.index)
+        patient = self.patients[key] = Patient.load(key, snapshot, self._blocks, self._populations)
         self._agenda.schedule(patient)
         if patient.is_blank:
             self._strangers[key] = None
@@ -425,7 +428,7 @@ class Lane:
     def snapshot(self, key: bytes) -> bytes | None:
         """One patient's state; it covers everything before ``position``. None: forgotten, to be removed from ``twin.state``."""
         patient = self.patients.get(key)
-        return None if patient is None else patient.save(self._tracks, self.position - 1)
+        return None if patient is None else patient.save(self._blocks, self.position - 1)
 
     def changed(self) -> list[bytes]:
         """Keys of the patients changed since last asked."""
@@ -463,7 +466,7 @@ class Lane:
 
     def forecast(self, patient_id: str, signal: str, at: Sequence[float]) -> list[tuple[float, float]]:
         """Mean and standard deviation, on the working scale, of what samples of ``signal`` at the instants ``at`` would read."""
-        return self._assessor.forecast(self.patients[patient_id.encode()].tracks[signal], at)
+        return self._assessor.forecast(self.patients[patient_id.encode()], signal, at)
 
     def open_alerts(self, patient_id: str) -> list[AlertChange]:
         """Each alert that is open, as last told."""

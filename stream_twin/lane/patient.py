@@ -13,9 +13,11 @@ from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.signals import Signal
-from stream_twin.twin.tracks import SavedTrack, Track, Tracks
+from stream_twin.twin.blocks import Block, Blocks, SavedBlock
+from stream_twin.twin.migration import migrated
+from stream_twin.twin.model import PopulationModel, Populations
 
-SCHEMA = 1
+SCHEMA = 2
 EVENTS_KEPT = 64
 
 
@@ -93,7 +95,7 @@ class Rebuild(Struct):
 
 
 class PatientState(Struct, kw_only=True):
-    """What a snapshot says besides the tracks. Instants are seconds by the lane's clock."""
+    """What a snapshot says besides the signals. Instants are seconds by the lane's clock."""
 
     profile: Profile | None = None
     assignments: DeviceAssignments | None = None
@@ -128,7 +130,7 @@ NO_PERIOD = 0.0
 
 @dataclass(slots=True)
 class Latest:
-    """The newest sample of a track, in the canonical unit."""
+    """The newest sample of a signal, in the canonical unit."""
 
     value: float = nan
     at: float = -inf
@@ -139,6 +141,8 @@ class Latest:
     fence_low: float = -inf
     fence_high: float = inf
     """Outside of the fence a sample has its patient assessed at once."""
+    channel: int = -1
+    """Of ``device`` in the signal's block."""
 
     def take(self, value: float, at: float, device: str | None, period_s: float) -> None:
         if value == self.value:
@@ -155,7 +159,6 @@ class Latest:
 
 
 class SavedSignal(Struct, kw_only=True):
-    track: SavedTrack
     latest: Latest
     drift: DriftState | None
 
@@ -167,18 +170,21 @@ class Snapshot(Struct, kw_only=True):
     covered: int
     state: PatientState
     signals: dict[str, SavedSignal]
+    blocks: list[SavedBlock]
 
 
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
-    __slots__ = ("alarm_at", "awaits", "covered", "drifts", "held_bytes", "id", "key", "latest", "state", "timer_at", "tracks")
+    __slots__ = ("alarm_at", "awaits", "blocks", "covered", "drifts", "held_bytes", "id", "key", "latest", "population", "state", "timer_at")
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, population: PopulationModel) -> None:
         self.key = key
         self.id = key.decode()
         self.state = PatientState()
-        self.tracks: dict[str, Track] = {}
+        self.population = population
+        self.blocks: dict[str, Block] = {}
+        """By :attr:`PopulationModel.blocks`."""
         self.latest: dict[str, Latest] = {}
         self.drifts: dict[str, Drift] = {}
         self.covered = -1
@@ -202,7 +208,7 @@ class Patient:
             and not state.held
             and state.assignments is None
             and not state.event_ids
-            and not self.tracks
+            and not self.blocks
             and not state.book.alerts
         )
 
@@ -211,36 +217,37 @@ class Patient:
         wake_at = self.state.book.wake_at
         return min(self.state.example_at, self.state.hold_until, inf if wake_at is None else wake_at)
 
-    def save(self, tracks: Tracks, covered: int) -> bytes:
+    def block(self, signal: str) -> Block:
+        """That of a signal which was measured."""
+        return self.blocks[self.population.blocks[signal]]
+
+    def save(self, blocks: Blocks, covered: int) -> bytes:
         """The patient as a snapshot that covers the log up to and with offset ``covered``."""
-        saved = {
-            name: SavedSignal(track=tracks.save(track), latest=self.latest[name], drift=self._drift(name))
-            for name, track in self.tracks.items()
-        }
-        return msgspec.msgpack.encode(Snapshot(covered=covered, state=self.state, signals=saved))
+        saved = {name: SavedSignal(latest=latest, drift=self._drift(name)) for name, latest in self.latest.items()}
+        own = [blocks.save(block, self.population) for block in self.blocks.values()]
+        return msgspec.msgpack.encode(Snapshot(covered=covered, state=self.state, signals=saved, blocks=own))
 
     def _drift(self, name: str) -> DriftState | None:
         drift = self.drifts.get(name)
         return None if drift is None else drift.state
 
     @classmethod
-    def load(cls, key: bytes, snapshot: bytes, tracks: Tracks, signal_index: dict[str, int]) -> "Patient":
+    def load(cls, key: bytes, snapshot: bytes, blocks: Blocks, populations: Populations) -> "Patient":
         """Raises:
         ValueError: a snapshot of another schema.
         """
         saved = msgspec.msgpack.decode(snapshot, type=Snapshot)
         if saved.schema != SCHEMA:
             raise ValueError(f"snapshot of schema {saved.schema}; this version reads {SCHEMA}")
-        patient = cls(key)
-        patient.covered, patient.state = saved.covered, saved.state
-        patient.held_bytes = sum(len(held.value) for held in saved.state.held)
-        state = patient.state
+        state = saved.state
+        patient = cls(key, populations.of(state.profile))
+        patient.covered, patient.state = saved.covered, state
+        patient.held_bytes = sum(len(held.value) for held in state.held)
         if state.profile is not None:
             state.profile = compact(state.profile, patient.id)
         state.devices = {intern(name): device for name, device in state.devices.items()}
         for name, signal in saved.signals.items():
             name = intern(name)  # noqa: PLW2901  # one for all patients
-            patient.tracks[name] = tracks.load(key, signal_index[name], signal.track)
             patient.latest[name] = latest = signal.latest
             if latest.device is not None:
                 latest.device = intern(latest.device)
@@ -248,4 +255,29 @@ class Patient:
                 latest.period_s = NO_PERIOD
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)
+        patient.take_blocks(saved.blocks, blocks)
         return patient
+
+    def take_blocks(self, saved: list[SavedBlock], blocks: Blocks) -> None:
+        """Take over the blocks of a snapshot, carried over to this patient's population where that is another."""
+        for block in migrated(saved, self.population):
+            loaded = blocks.load(self.key, self.population, block)
+            self.blocks[self.population.blocks[loaded.channels[0][0]]] = loaded
+        self.find_channels()
+
+    def find_channels(self) -> None:
+        """After a change of layouts."""
+        for name, latest in self.latest.items():
+            channels = self.block(name).channels
+            if (name, latest.device) in channels:
+                latest.channel = channels.index((name, latest.device))
+            else:  # of a further device
+                latest.channel = max(number for number, (signal, _) in enumerate(channels) if signal == name)
+
+    def move_to(self, population: PopulationModel, blocks: Blocks) -> None:
+        """Carry the twin over to another population's model."""
+        saved = [blocks.save(block, self.population) for block in self.blocks.values()]
+        for block in self.blocks.values():
+            blocks.free(block)
+        self.population, self.blocks = population, {}
+        self.take_blocks(saved, blocks)

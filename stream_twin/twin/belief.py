@@ -1,12 +1,18 @@
 """What the twin believes about one patient at one moment: the view that rules, features and estimates read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import nan
 from zoneinfo import ZoneInfo
 
 from stream_twin.events import DeviceKind, Profile, Risk
-from stream_twin.signals import Signal
+from stream_twin.signals import Signal, SignalModel
+from stream_twin.twin.model import Driver
+
+NOISY = 3.0
+"""Times the usual variance of a sample."""
+DRIFTING = 8.0
+"""Standard deviations of the mean surprise."""
 
 
 @dataclass(slots=True)
@@ -20,6 +26,7 @@ class SignalBelief:
     """
 
     signal: Signal
+    model: SignalModel
     level: float
     low: float
     high: float
@@ -36,9 +43,36 @@ class SignalBelief:
     """How many samples in a row gave the very value of the one before, the last one included, and since when."""
     repeats_since: float = 0.0
     period_s: float = 0.0
-    surprises: Sequence[float] = ()
-    """Standardised innovations of the newest remembered samples, oldest first, NaN where retracted; and when these were taken."""
-    surprised_at: Sequence[float] = ()
+    unrest: float = nan
+    """Mean of the squared surprises of the last half day, the newest counting most; 1 where the model holds, NaN: none yet."""
+    noise: float = 1.0
+    """A sample's own variance in this person, as a ratio of the population's."""
+    bias: float = 0.0
+    """Mean surprise of the last half day, in its standard deviations."""
+    set_aside: bool = False
+    """The last sample was implausible and waits for the next one to agree with it or not."""
+
+    @property
+    def distrust(self) -> str | None:
+        """Why the sensor is trusted less than usual, in words; None where it is not."""
+        if self.set_aside:
+            return "its last value is implausible, and waits for another one that agrees with it"
+        if self.noise > NOISY:
+            return f"its values jump {self.noise**0.5:.1f} times as much as usual"
+        if abs(self.bias) > DRIFTING:
+            return f"its values have been {'above' if self.bias > 0 else 'below'} what was predicted for hours"
+        return None
+
+
+@dataclass(slots=True)
+class DriverBelief:
+    """A latent driver, in standard deviations of what is usual in the population; ``contributions``: what the samples of each signal
+    contributed to ``mean``; they add up to it."""
+
+    driver: Driver
+    mean: float
+    sd: float
+    contributions: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -63,10 +97,13 @@ class Belief:
     complete_to: float
     profile: Profile
     signals: dict[str, SignalBelief] = field(default_factory=dict)
+    drivers: dict[str, DriverBelief] = field(default_factory=dict)
     devices: dict[str, DeviceBelief] = field(default_factory=dict)
     risk: Risk | None = None
     place: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Air and weather where the patient is: signal -> (measured at, value)."""
+    unfit: str | None = None
+    """Why the population's numbers are not for this person; then there is no risk, and baselines are looser."""
     watched_since: float = 0.0
     """Lane clock when the patient's first input came."""
 

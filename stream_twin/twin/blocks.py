@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import chain, pairwise, repeat
 from math import inf, isnan, nan
+from sys import intern
 from typing import Literal
 
 import numpy as np
@@ -334,11 +335,10 @@ class Blocks:
             self._limit(block)
         return True
 
-    def put_in(
-        self, block: Block, number: int, identity: bytes, at: float, amount: float, version: int, complete_to: float
-    ) -> Fate:
+    def put_in(self, block: Block, name: str, identity: bytes, at: float, amount: float, version: int, complete_to: float) -> Fate:
         """An amount that goes into an input of the block, as :meth:`offer` takes a sample; NaN takes it back."""
-        return self.offer(block, kernel.input_code(number), identity, at, amount, version, complete_to, -inf)
+        code = kernel.input_code(block.slab.plan.inputs.index(name))
+        return self.offer(block, code, identity, at, amount, version, complete_to, -inf)
 
     def _back_to(self, block: Block, index: int) -> None:
         """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
@@ -492,7 +492,8 @@ class Blocks:
             counts[name] = counts.get(name, 0) + 1
         plan = population.plan(key_of(counts.items(), self._catalogue))
         lateness_s = self._lateness.setdefault(saved.lateness_s, saved.lateness_s)
-        block = Block(key, self.slab(plan), self._shared(saved.channels), lateness_s)
+        channels = tuple((intern(name), None if device is None else intern(device)) for name, device in saved.channels)
+        block = Block(key, self.slab(plan), self._shared(channels), lateness_s)
         block.slab.rows[block.slot] = np.frombuffer(saved.settled)
         block.planned = tuple(saved.marks)
         block.settled_at, block.seen_to = saved.settled_at, saved.seen_to

@@ -353,7 +353,8 @@ def follow(
         if code < 0:
             _predict(layout, row, gap, mean, covariance, f)
             _store(layout, row, mean, covariance, f, at)
-            inputs[-1 - code] += values[n]
+            j = -1 - code
+            inputs[j] = values[n] if layout.input_levels[j] > 0.0 else inputs[j] + values[n]
             seen[n] = np.nan
             continue
         channel, side = code // 3, code % 3 - 1
@@ -434,7 +435,8 @@ def follow(
         stats[LAST_AT], stats[LAST_VALUE] = at - ages[n], values[n]
         into = layout.input_of[k]
         if into >= 0:
-            inputs[into] += values[n]
+            amount = values[n] - layout.input_offsets[into]
+            inputs[into] = amount if layout.input_levels[into] > 0.0 else inputs[into] + amount
         seen[n, 0], seen[n, 1], seen[n, 2], seen[n, 3] = expected, sd, z, fate
 
 

@@ -18,9 +18,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from stream_twin.events import Profile
 from stream_twin.signals import Catalogue, Scale, Signal, SignalModel
 
 Floats = NDArray[np.float64]
@@ -38,6 +40,9 @@ CONSTANT, COSINE, SINE, INPUT = range(4)
 FROZEN, LEAST_REPEAT = 1e-12, 0.7
 """A value repeated so often that chance would do it less than this is a frozen sensor's. Every sensor is granted the second as
 the probability of repeating a value: devices average and hold."""
+DEFAULT = "home"
+WIDER = 2.0
+"""How much more persons differ, in standard deviations, where a population's numbers are not for them."""
 POPULATIONS = Path(__file__).with_name("populations")
 
 
@@ -61,6 +66,10 @@ class Input(Struct, frozen=True, kw_only=True):
     time_s: float
     source: str
     signal: str | None = None
+    level: bool = False
+    """Each amount replaces what is there: a level, such as the temperature around, which is forgotten with ``time_s``."""
+    offset: float = 0.0
+    """Taken off each sample of ``signal``: where it has no effect."""
 
 
 class Population(Struct, frozen=True, kw_only=True):
@@ -91,7 +100,8 @@ class Layout(NamedTuple):
     there. means, noise, tail, prior_count: (m,) on the working scale: mean, variance of a sample, degrees of freedom of its tails
     (inf: normal), how many samples the population's noise counts for (inf: a person's is never learnt). scale: (m, 3), see
     :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2), canonical unit. frozen_after: (m,) repeats.
-    channel_signal: (c,). input_rates: (n,) 1/s; effects: (m, n) per unit left in the compartment. input_of: (m,) the input into
+    channel_signal: (c,). input_rates: (n,) 1/s; input_levels, input_offsets: (n,) see :class:`Input`; effects: (m, n)
+    per unit left in the compartment. input_of: (m,) the input into
     which samples of the signal go, or -1. reach: (m,) half the width of the central 90 % of a sample's predictive distribution, in
     its standard deviations. drivers: how many elements, the first ones, are drivers.
     """
@@ -114,6 +124,8 @@ class Layout(NamedTuple):
     frozen_after: Floats
     channel_signal: Ints
     input_rates: Floats
+    input_levels: Floats
+    input_offsets: Floats
     effects: Floats
     input_of: Ints
     reach: Floats
@@ -125,10 +137,12 @@ class Plan(Struct, frozen=True, eq=False, dict=True):
 
     key: tuple[tuple[str, int], ...]
     signals: tuple[Signal, ...]
+    models: tuple[SignalModel, ...]
     elements: tuple[str, ...]
     drivers: tuple[str, ...]
     inputs: tuple[str, ...]
     layout: Layout
+    driver_models: dict[str, Driver]
 
     @property
     def d(self) -> int:
@@ -219,6 +233,10 @@ class PopulationModel:
         }
         self.blocks = self._blocks()
         """Signal -> the first, in the catalogue's order, of those with which it shares drivers or inputs that are signals."""
+        self.surroundings: dict[str, list[tuple[str, str, float]]] = {
+            name: found for name, model in self.models.items() if (found := self._surroundings(model))
+        }
+        """Signal -> inputs that come from the patient's place: input, signal of the environment, and what is taken off it."""
         self._check_size()
         self.plan = lru_cache(maxsize=None)(self._plan)
 
@@ -226,7 +244,8 @@ class PopulationModel:
         first: dict[str, str] = {name: name for name in self.models}
         inputs = self.population.inputs
         for name, model in self.models.items():
-            fed = {source for effect in model.effects if (source := inputs[effect].signal) is not None}
+            sources = {inputs[effect].signal for effect in model.effects} - {None}
+            fed = {source for source in sources if self.catalogue[source].scale != "environment"}
             shared = {other for other, its in self.models.items() if not model.loadings.keys().isdisjoint(its.loadings)}
             joined = {first[other] for other in fed | shared | {name}}
             head = next(other for other in self.models if other in joined)
@@ -234,6 +253,14 @@ class PopulationModel:
                 if block in joined:
                     first[other] = head
         return first
+
+    def _surroundings(self, model: SignalModel) -> list[tuple[str, str, float]]:
+        inputs = ((name, self.population.inputs[name]) for name in model.effects)
+        return [
+            (name, its.signal, its.offset)
+            for name, its in inputs
+            if its.signal is not None and self.catalogue[its.signal].scale == "environment"
+        ]
 
     def _check_size(self) -> None:
         for head in set(self.blocks.values()):
@@ -307,12 +334,15 @@ class PopulationModel:
             frozen_after=np.array([_frozen_after(signal, model) for signal, model in zip(signals, models, strict=True)]),
             channel_signal=np.array([k for k, (_, count) in enumerate(key) for _ in range(count)], np.int64),
             input_rates=np.array([1 / self.population.inputs[name].time_s for name in inputs]),
+            input_levels=np.array([float(self.population.inputs[name].level) for name in inputs]),
+            input_offsets=np.array([self.population.inputs[name].offset for name in inputs]),
             effects=np.array([[model.effects.get(name, 0.0) for name in inputs] for model in models]).reshape(len(models), -1),
             input_of=np.array([_fed(self.population, signal.name, inputs) for signal in signals], np.int64),
             reach=np.array([_reach(model.tail) for model in models]),
             drivers=len(drivers),
         )
-        return Plan(key, signals, tuple(elements), drivers, inputs, layout)
+        driving = {name: self.population.drivers[name] for name in drivers}
+        return Plan(key, signals, tuple(models), tuple(elements), drivers, inputs, layout, driving)
 
 
 def _limits(model: SignalModel) -> tuple[float, float]:
@@ -369,6 +399,40 @@ def _check(population: Population, catalogue: Catalogue) -> None:
                 raise ValueError(f"population {population.name}: {name} reacts to {effect}, which is no input of it")
         if not model.sensitivities.keys() <= model.effects.keys():
             raise ValueError(f"population {population.name}: {name} has a sensitivity to what has no effect on it")
+
+
+class Populations:
+    """Which model is whose."""
+
+    def __init__(self, models: Mapping[str, PopulationModel]) -> None:
+        self._models = models
+        self._wide: dict[str, PopulationModel] = {}
+
+    def of(self, profile: Profile | None) -> PopulationModel:
+        """The model of a person's population; for whom it does not hold, one that expects less of a person's usual."""
+        model = self._models[DEFAULT if profile is None else profile.population]
+        if unfit(model.population, profile) is None:
+            return model
+        name = model.population.name
+        if name not in self._wide:
+            self._wide[name] = _widened(model)
+        return self._wide[name]
+
+
+def unfit(population: Population, profile: Profile | None) -> str | None:
+    """Why a population's numbers do not hold for a person, in words; None where they do, or nothing is known."""
+    if profile is None:
+        return None
+    if profile.age_years is not None and profile.age_years < population.youngest:
+        return f"fitted on {population.holds_for}, not on people under {population.youngest:.0f}"
+    if profile.pregnant and not population.pregnancy:
+        return f"fitted on {population.holds_for}, not in pregnancy"
+    return None
+
+
+def _widened(model: PopulationModel) -> PopulationModel:
+    replaced = {name: replace(own, between_sd=WIDER * own.between_sd) for name, own in model.models.items()}
+    return PopulationModel(replace(model.population, name=f"{model.population.name}, wide", signals=replaced), model.catalogue)
 
 
 def read(path: Path, catalogue: Catalogue) -> PopulationModel:

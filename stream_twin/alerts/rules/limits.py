@@ -120,7 +120,7 @@ def _judge_one(
         text = f"{signal.signal.display} has no {side} limit any more"
         return Verdict(subject=name, active=False, problem=side, reason=text, at=signal.last_at)
     sign = 1.0 if side == "high" else -1.0
-    model = signal.signal.model
+    model = signal.model
     noise = model.noise_sd * slope_at(signal.signal, limit)
     spread = math.hypot(model.slow_sd, model.fast_sd) * slope_at(signal.signal, limit)
     beyond, level_beyond = sign * (value - limit), sign * (signal.level - limit)
