@@ -6,7 +6,6 @@ tick and not touched again. So it uses what was known then, and nothing else.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +22,13 @@ from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.residual import Forecast, Residual
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Catalogue
-from stream_twin.twin.kernel import from_working
-from stream_twin.twin.kernel import scale as scale_of
+from stream_twin.twin.filter import from_working
+from stream_twin.twin.model import scale as scale_of
 
 CALM = LaneSettings(estimate_every_s=HOUR)
 """Nobody reads estimates here, so they are made seldom; beliefs, examples and risk do not depend on it."""
 TOGETHER = 200
-"""Stays in one lane: many tracks per call of the filter. A patient gets the same bits in any company."""
+"""Stays in one lane: many patients per call of the filter. A patient gets the same bits in any company."""
 MGDL = 18.0182
 """mg/dL of glucose in 1 mmol/L."""
 _WRITTEN = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d)")
@@ -190,8 +189,8 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
             continue
         player.send(waiting)
         waiting = []
-        track = player.lane.patients[sent.key].tracks.get(GLUCOSE)
-        if track is None or not len(track) or track.at[-1] != sent.at or reading.time in times:
+        latest = player.lane.patients[sent.key].latest.get(GLUCOSE)
+        if latest is None or latest.at != sent.at or reading.time in times:
             continue  # refused, or the same reading again
         times.add(reading.time)
         player.tick(sent.at)
@@ -208,8 +207,9 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
             )
             for mean, sd in player.lane.forecast(person, GLUCOSE, [sent.at + 60.0 * h for h in HORIZONS_MIN])
         ]
-        surprise = track.z[track.applied - 1]
-        forecasts = residual.take(sent.at, reading.value, reading.hour, 0.0 if isnan(surprise) else surprise, filtered)
+        belief = player.lane.belief(person)
+        surprise = 0.0 if belief is None else belief.signals[GLUCOSE].surprise
+        forecasts = residual.take(sent.at, reading.value, reading.hour, surprise, filtered)
         found.append(Forecasts(person, reading.time, forecasts, forecasts[0].below(LOW_MGDL)))
     return found
 

@@ -184,6 +184,7 @@ class _Patient:
         seen = date.fromordinal(EPOCH + math.floor((first - self.shift) / DAY))
         age = None if born is None else seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
         return Profile(
+            population="ward",
             patient_id=self.patient,
             valid_from=valid_from,
             sex=SEX.get(self.about.get("gender")),

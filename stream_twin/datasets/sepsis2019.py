@@ -135,6 +135,7 @@ def _profile(person: str, rows: list[dict[str, Any]], start: float, **changes: A
     age, sex = number(first.get("Age")), number(first.get("Gender"))
     units = [name for column, name in (("Unit1", "medical"), ("Unit2", "surgical")) if number(first.get(column)) == 1]
     return Profile(
+        population="intensive_care",
         patient_id=person,
         valid_from=start,
         sex=SEX.get(sex),

@@ -133,7 +133,15 @@ def estimate(
 
 def _unit(what: str, prior: float, signal: float) -> float:
     """Step of the optimiser in which a parameter is measured."""
-    return 0.3 * signal if what == "mean" else prior if math.isfinite(prior) and what.startswith("loadings") else 0.3 if math.isfinite(prior) else 0.01 * signal
+    return (
+        0.3 * signal
+        if what == "mean"
+        else prior
+        if math.isfinite(prior) and what.startswith("loadings")
+        else 0.3
+        if math.isfinite(prior)
+        else 0.01 * signal
+    )
 
 
 def _rounded(population: Population) -> Population:

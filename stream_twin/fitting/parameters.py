@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_twin.fitting.likelihood import Gradient
 from stream_twin.signals import SignalModel
-from stream_twin.twin.model import CIRCADIAN_S, INPUT, Plan, Population
+from stream_twin.twin.model import Plan, Population
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
-from math import inf, isnan, sqrt
+from math import inf, isnan
 from typing import Protocol
 
 import msgspec

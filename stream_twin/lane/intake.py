@@ -17,7 +17,19 @@ from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample,
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
-from stream_twin.lane.patient import EVENTS_KEPT, Accepted, Device, Held, Latest, Patient, Rebuild, compact, limits_of, seconds
+from stream_twin.lane.patient import (
+    EVENTS_KEPT,
+    INPUT,
+    Accepted,
+    Device,
+    Held,
+    Latest,
+    Patient,
+    Rebuild,
+    compact,
+    limits_of,
+    seconds,
+)
 from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
 from stream_twin.signals import Signal
 from stream_twin.twin.blocks import Block, Blocks, series_identity
@@ -79,7 +91,12 @@ class Intake:
         applied = 0
         urgent = False
         blocks, latests, devices, heads = patient.blocks, patient.latest, state.devices, patient.population.blocks
-        lateness_s, complete_to, offer, index = self._own.settings.lateness_s, self._own.complete_to, self._blocks.offer, self.index
+        lateness_s, complete_to, offer, index = (
+            self._own.settings.lateness_s,
+            self._own.complete_to,
+            self._blocks.offer,
+            self.index,
+        )
         surroundings = patient.population.surroundings
         keeps = state.rebuild is not None or self.gathered is not None
         for sample in entry.samples:
@@ -107,10 +124,10 @@ class Intake:
             if signal in surroundings:
                 self._surround(patient, signal, block)
             identity = xxh3_64_digest(sample.id.encode(), index[signal])
+            side = 0 if sample.comparator is None else SIDES[sample.comparator]
             if keeps:
-                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s)
-            code = 3 * channel + 1 if sample.comparator is None else code_of(channel, SIDES[sample.comparator])
-            fate = offer(block, code, identity, at, value, sample.version, complete_to, latest.at)
+                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s, side)
+            fate = offer(block, 3 * channel + 1 + side, identity, at, value, sample.version, complete_to, latest.at)
             if fate == "applied":
                 applied += 1
                 if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
@@ -223,17 +240,20 @@ class Intake:
         profile = patient.state.profile
         place = {} if profile is None or profile.place is None else self._own.places.get(profile.place, {})
         for name, source, offset in patient.population.surroundings[signal]:
-            if source in place:
+            if source in place and place[source][0] > patient.state.surrounded_at.get(name, -inf):
                 at, value = place[source]
-                identity = xxh3_64_digest(f"{source} {at}".encode(), len(self.index) + self.index[source])
+                patient.state.surrounded_at[name] = at
+                identity = xxh3_64_digest(f"{source} {at}".encode(), 2 * len(self.index))
                 self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
 
     def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> None:
         """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity."""
-        for block in patient.blocks.values():
-            for name, amount in amounts.items():
+        for name, amount in amounts.items():
+            digest = xxh3_64_digest(f"{name} {identity}".encode(), 2 * len(self.index))
+            if self.gathered is not None or patient.state.rebuild is not None:
+                self._keep(patient, name, digest, at, amount, version, "streaming", INPUT, 0.0)
+            for block in patient.blocks.values():
                 if name in block.slab.plan.inputs:
-                    digest = xxh3_64_digest(f"{name} {identity}".encode(), 2 * len(self.index))
                     self._blocks.put_in(block, name, digest, at, amount, version, self._own.complete_to)
 
     def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:

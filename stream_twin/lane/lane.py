@@ -87,9 +87,7 @@ class Lane:
         self._blocks = Blocks(catalogue)
         self._populations = Populations(shipped(catalogue))
         self._agenda = Agenda()
-        self._intake = Intake(
-            self._signals, self._blocks, self._populations, self._agenda, self._own, self._apply_to_patient
-        )
+        self._intake = Intake(self._signals, self._blocks, self._populations, self._agenda, self._own, self._apply_to_patient)
         self._out = Applied()
         self._careful = False
         self._changed: dict[bytes, None] = {}

@@ -68,8 +68,15 @@ class Held(Struct, array_like=True):
     value: bytes
 
 
+INPUT = "\0input"
+"""No device's name: it does not print."""
+
+
 class Accepted(Struct, array_like=True, gc=False):
-    """A sample as the twin took it, in the canonical unit; ``value`` is NaN where it was retracted."""
+    """A sample as the twin took it, in the canonical unit; ``value`` is NaN where it was retracted.
+
+    Or an amount that went into an input: then ``device`` is :data:`INPUT`, and ``signal`` the input.
+    """
 
     signal: str
     identity: bytes
@@ -79,6 +86,8 @@ class Accepted(Struct, array_like=True, gc=False):
     kind: DeviceKind
     device: str | None
     period_s: float
+    side: int = 0
+    """-1 and 1: the value is only known to be below or above this one."""
 
 
 class Rebuild(Struct):
@@ -106,6 +115,8 @@ class PatientState(Struct, kw_only=True):
     event_ids: dict[str, int] = {}
     """Clinical events, outcomes and commands already taken, with their versions: the last :data:`EVENTS_KEPT`."""
     risk: Risk | None = None
+    surrounded_at: dict[str, float] = {}
+    """When what was last put into inputs from the patient's place was measured there, by input."""
     watched: bool = False
     """Known, or unknown and watched by the settings."""
     watched_since: float = 0.0
@@ -176,7 +187,20 @@ class Snapshot(Struct, kw_only=True):
 class Patient:
     """``covered``: its inputs up to this offset are in its state, also when the lane reads them again."""
 
-    __slots__ = ("alarm_at", "awaits", "blocks", "covered", "drifts", "held_bytes", "id", "key", "latest", "population", "state", "timer_at")
+    __slots__ = (
+        "alarm_at",
+        "awaits",
+        "blocks",
+        "covered",
+        "drifts",
+        "held_bytes",
+        "id",
+        "key",
+        "latest",
+        "population",
+        "state",
+        "timer_at",
+    )
 
     def __init__(self, key: bytes, population: PopulationModel) -> None:
         self.key = key

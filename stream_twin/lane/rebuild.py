@@ -12,16 +12,18 @@ from math import isnan
 import msgspec
 
 from stream_twin.events import DeviceKind, Rebuilt, RebuiltBase
-from stream_twin.lane.patient import SCHEMA, Accepted, Patient, Rebuild, Snapshot
-from stream_twin.twin.tracks import Track, Tracks
+from stream_twin.lane.patient import INPUT, SCHEMA, Accepted, Patient, Rebuild, Snapshot
+from stream_twin.twin.blocks import Block, Blocks
+from stream_twin.twin.filter import code_of
+from stream_twin.twin.model import Populations
 
 KEPT = 10_000
 """Samples that a lane keeps for a base to come, at most: about 800 kB in a snapshot, hours of most patients."""
 LARGEST = 64 << 20
 """Bytes of a base."""
 _message = msgspec.json.Decoder(Rebuilt).decode
-Follow = Callable[[Patient, str, DeviceKind], Track]
-"""The track of a signal, made where there is none: as samples of a device of that kind need it."""
+Follow = Callable[[Patient, str, str | None, DeviceKind], tuple[Block, int]]
+"""Block and channel of a signal and a device, made where there is none: as samples of a device of that kind need it."""
 _snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 
 
@@ -73,17 +75,19 @@ def base_in(entry: RebuiltBase, begun: Rebuild | None, signals: Collection[str])
     return begun, base
 
 
-def adopt(patient: Patient, base: bytes, begun: Rebuild, tracks: Tracks, index: dict[str, int], follow: Follow) -> None:
+def adopt(patient: Patient, base: bytes, begun: Rebuild, blocks: Blocks, populations: Populations, follow: Follow) -> None:
     """Put ``base`` in the place of what ``patient`` believes, and apply to it what was kept since it was asked for."""
-    rebuilt = Patient.load(patient.key, base, tracks, index)
-    for track in patient.tracks.values():
-        tracks.free(track)
+    rebuilt = Patient.load(patient.key, base, blocks, populations)
+    if rebuilt.population is not patient.population:
+        rebuilt.move_to(patient.population, blocks)
+    for block in patient.blocks.values():
+        blocks.free(block)
     before = patient.latest
-    patient.tracks, patient.latest, patient.drifts = rebuilt.tracks, rebuilt.latest, rebuilt.drifts
+    patient.blocks, patient.latest, patient.drifts = rebuilt.blocks, rebuilt.latest, rebuilt.drifts
     for name, latest in patient.latest.items():
         if name in before:
             latest.fence_low, latest.fence_high = before[name].fence_low, before[name].fence_high
-    for _ in file(patient, in_order(begun.accepted), tracks, follow, begun.complete_to):
+    for _ in file(patient, in_order(begun.accepted), blocks, follow, begun.complete_to):
         pass
 
 
@@ -97,14 +101,25 @@ def in_order(samples: Iterable[Accepted]) -> list[Accepted]:
     return sorted(newest.values(), key=lambda sample: (sample.at, sample.identity))
 
 
-def file(patient: Patient, samples: Iterable[Accepted], tracks: Tracks, follow: Follow, complete_to: float) -> Iterator[None]:
-    """Offer samples in order of time to a patient's tracks, one with each step; the next flush applies them."""
+def file(patient: Patient, samples: Iterable[Accepted], blocks: Blocks, follow: Follow, complete_to: float) -> Iterator[None]:
+    """Offer samples in order of time to a patient's blocks, one with each step; the next flush applies them."""
     for sample in samples:
-        track = follow(patient, sample.signal, sample.kind)
-        if tracks.offer(track, sample.identity, sample.at, sample.value, sample.version, complete_to) == "applied":
-            latest = patient.latest[sample.signal]
-            if sample.at > latest.at and not isnan(sample.value):
-                latest.take(sample.value, sample.at, sample.device, sample.period_s)
-            elif (newest := track.newest()) != (latest.value, latest.at):
-                (latest.value, latest.at), latest.repeats = newest, 0
+        if sample.device == INPUT:
+            for block in patient.blocks.values():
+                if sample.signal in block.slab.plan.inputs:
+                    blocks.put_in(block, sample.signal, sample.identity, sample.at, sample.value, sample.version, complete_to)
+        else:
+            _offer(patient, sample, blocks, follow, complete_to)
         yield
+
+
+def _offer(patient: Patient, sample: Accepted, blocks: Blocks, follow: Follow, complete_to: float) -> None:
+    block, channel = follow(patient, sample.signal, sample.device, sample.kind)
+    latest = patient.latest[sample.signal]
+    code = code_of(channel, sample.side)
+    if blocks.offer(block, code, sample.identity, sample.at, sample.value, sample.version, complete_to, latest.at) == "applied":
+        if sample.at > latest.at and not isnan(sample.value):
+            latest.take(sample.value, sample.at, sample.device, sample.period_s)
+            latest.channel = channel
+        elif (newest := block.newest(sample.signal)) != (latest.value, latest.at):
+            (latest.value, latest.at), latest.repeats = newest, 0

@@ -6,16 +6,16 @@ from typing import Any
 
 from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase
 from stream_twin.lane.lane import Checkpoint, Lane, Record
-from stream_twin.lane.patient import Accepted, Patient
+from stream_twin.lane.patient import INPUT, Accepted, Patient
 from stream_twin.lane.rebuild import file, in_order
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.signals import Catalogue
-from stream_twin.twin.tracks import ID_BYTES
+from stream_twin.twin.blocks import COLUMNS, ID_BYTES, Block
 
 FILED_TOGETHER = 1000
-"""Fewer than a track remembers, so that it settles what it has no room for, as live."""
+"""Fewer than a block remembers, so that it settles what it has no room for, as live."""
 KIND: DeviceKind = "streaming"
-"""Of a sample of the start, of which that is not known any more: the track knows how long it waits."""
+"""Of a sample of the start, of which that is not known any more: the block knows how long it waits."""
 
 
 class Rebuilder:
@@ -97,36 +97,38 @@ class _Replay(Lane):
         judged = self.patients[key].state
         self._drop(key)
         patient = self._new(key) if self._start is None else self._load(key, self._start)
-        samples = [sample for name in patient.tracks for sample in self._taken_back(patient, name)] + self.gathered
+        samples = [sample for block in patient.blocks.values() for sample in self._taken_back(patient, block)] + self.gathered
         self._expect(patient, samples)
-        for number, _ in enumerate(file(patient, in_order(samples), self._tracks, self._intake._track, -inf), 1):
+        waits = {head: block.lateness_s for head, block in patient.blocks.items()}
+        for number, _ in enumerate(file(patient, in_order(samples), self._blocks, self._intake._channel, -inf), 1):
             if number % FILED_TOGETHER == 0:
                 self._flush()
+        for head, block in patient.blocks.items():
+            self._blocks.settle(block, waits.get(head, block.lateness_s), self.complete_to)
         self._flush()
         patient.state = judged
-        return patient.save(self._tracks, offset)
+        return patient.save(self._blocks, offset)
 
-    def _taken_back(self, patient: Patient, name: str) -> list[Accepted]:
-        """What a track of the start remembers, to be filed anew among the others; what it has settled stays."""
-        track, latest = patient.tracks[name], patient.latest[name]
-        samples = [
-            Accepted(
-                name, bytes(track.ids[i * ID_BYTES : (i + 1) * ID_BYTES]), at, raw, track.version(i), KIND, latest.device, 0.0
-            )
-            for i, (at, raw) in enumerate(zip(track.at, track.raw, strict=True))
-        ]
-        self._tracks.take_back(track)
-        (latest.value, latest.at), latest.repeats = track.newest(), 0
+    def _taken_back(self, patient: Patient, block: Block) -> list[Accepted]:
+        """What a block of the start remembers, to be filed anew among the others; what it has settled stays."""
+        samples = []
+        for i in range(len(block)):
+            at, raw, code, age = block.samples[i * COLUMNS : (i + 1) * COLUMNS]
+            if code < 0:
+                name, device, side = block.slab.plan.inputs[int(-1 - code)], INPUT, 0
+            else:
+                (name, device), side = block.channels[int(code) // 3], int(code) % 3 - 1  # type: ignore[assignment]
+            identity = bytes(block.ids[i * ID_BYTES : (i + 1) * ID_BYTES])
+            samples.append(Accepted(name, identity, at - age, raw, block.version(i), KIND, device, 0.0, side))
+        self._blocks.take_back(block)
+        for name in {name for name, _ in block.channels}:
+            latest = patient.latest[name]
+            (latest.value, latest.at), latest.repeats = block.newest(name), 0
         return samples
 
     def _expect(self, patient: Patient, samples: Iterable[Accepted]) -> None:
-        """Have the tracks wait as long as the slowest device of each needs, from the start."""
-        lateness_s, slowest = self._own.settings.lateness_s, dict[str, DeviceKind]()
-        for sample in samples:
-            known = slowest.setdefault(sample.signal, sample.kind)
-            if lateness_s.get(sample.kind, 0.0) > lateness_s.get(known, 0.0):
-                slowest[sample.signal] = sample.kind
+        """Have the blocks wait as long as the slowest device of each needs, and have all elements, from the start."""
         complete_to, self._own.complete_to = self._own.complete_to, -inf
-        for name, kind in slowest.items():
-            self._intake._track(patient, name, kind)
+        for channel in sorted({(s.signal, s.device or "", s.kind) for s in samples if s.device != INPUT}):
+            self._intake._channel(patient, channel[0], channel[1] or None, channel[2])
         self._own.complete_to = complete_to

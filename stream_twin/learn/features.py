@@ -4,7 +4,7 @@ For every signal that was ever measured:
 
 - ``NAME.level`` on the filter's working scale, so that skewed signals are not, in standard deviations from the population's mean;
 - ``NAME.deviation`` from what is usual for this person, in standard deviations of what is usual for such a deviation;
-- ``NAME.instability``: logarithm of the mean squared surprise of the last half day, newest first. About ``log(1.1)`` while the
+- ``NAME.instability``: logarithm of the mean squared surprise of the last two days, newest first. About ``log(1.1)`` while the
   filter's model holds; a patient whose signs jump is worse off than one with the same levels.
 
 To these come ``shock_index``, ``pulse_pressure``, ``age`` and ``sex`` (1: male). What is not known is left out. Time since
@@ -15,6 +15,7 @@ from math import hypot, isnan, log
 
 from stream_twin.events import Profile
 from stream_twin.twin.belief import Belief, SignalBelief
+
 
 def features(belief: Belief) -> dict[str, float]:
     """Features of one patient at ``belief.at``, in the order of the belief's signals."""

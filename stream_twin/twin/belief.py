@@ -44,11 +44,11 @@ class SignalBelief:
     repeats_since: float = 0.0
     period_s: float = 0.0
     unrest: float = nan
-    """Mean of the squared surprises of the last half day, the newest counting most; 1 where the model holds, NaN: none yet."""
+    """Mean of the squared surprises of the last two days, the newest counting most; 1 where the model holds, NaN: none yet."""
     noise: float = 1.0
     """A sample's own variance in this person, as a ratio of the population's."""
     bias: float = 0.0
-    """Mean surprise of the last half day, in its standard deviations."""
+    """Mean surprise of the last two days, in its standard deviations."""
     set_aside: bool = False
     """The last sample was implausible and waits for the next one to agree with it or not."""
 

@@ -335,10 +335,15 @@ class Blocks:
             self._limit(block)
         return True
 
-    def put_in(self, block: Block, name: str, identity: bytes, at: float, amount: float, version: int, complete_to: float) -> Fate:
-        """An amount that goes into an input of the block, as :meth:`offer` takes a sample; NaN takes it back."""
+    def put_in(
+        self, block: Block, name: str, identity: bytes, at: float, amount: float, version: int, complete_to: float
+    ) -> Fate:
+        """An amount that goes into an input of the block, as :meth:`offer` takes a sample; NaN takes it back.
+
+        What comes too late counts as what is left of it, but for corrections: what they correct is settled.
+        """
         code = kernel.input_code(block.slab.plan.inputs.index(name))
-        return self.offer(block, code, identity, at, amount, version, complete_to, -inf)
+        return self.offer(block, code, identity, at, amount, version, complete_to, -inf if version == 1 else inf)
 
     def _back_to(self, block: Block, index: int) -> None:
         """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
@@ -449,6 +454,14 @@ class Blocks:
             block.versions = block.versions[count:] if any(version != 1 for version in block.versions[count:]) else None
         block.applied -= count
         block.checkpoints = tuple((index - count, kept) for index, kept in block.checkpoints if index >= count)
+
+    def take_back(self, block: Block) -> None:
+        """Forget what is not settled, as if it had not come yet."""
+        if block.checkpoints:
+            block.slab.rows[block.slot] = np.frombuffer(block.checkpoints[0][1])
+        block.samples, block.ids, block.versions = array("d"), bytearray(), None
+        block.applied, block.checkpoints, block.planned = 0, (), ()
+        self._dirty.pop(id(block), None)
 
     # ------------------------------------------------------------------------------------------------------- belief
 

@@ -32,7 +32,7 @@ NOISE_MEMORY = 0.99
 """What a sample's squared residual still counts for in a person's noise when the next comes: about the last 100 count."""
 LEAST_NOISE, MOST_NOISE = 0.1, 10.0
 """Bounds of a person's noise, as a ratio of the population's variance."""
-UNREST_S = 12 * 3600.0
+UNREST_S = 48 * 3600.0
 """Time constant with which surprises are forgotten."""
 CLIP = 4.0
 """A surprise beyond counts as this one in a channel's statistics: an artefact is no unrest."""
@@ -56,7 +56,7 @@ STATS = (
     "total_z",
 )
 """What a state has of each channel: time, value and standardised innovation of its last sample; working value and innovation of a
-sample set aside (innovation 0: none); a person's noise; surprises of the last half day: how many, sum of squares, sum; how often
+sample set aside (innovation 0: none); a person's noise; surprises of the last two days: how many, sum of squares, sum; how often
 the last value came again; count and sum of all standardised innovations."""
 (
     LAST_AT,
@@ -149,7 +149,7 @@ def converted(row: Floats, names: Names, plan: Plan) -> Floats:
         begin = old.stats if width == K else old.inputs
         for place, name in enumerate(of):
             if name in others:
-                source = begin + width * others.index(name)  # type: ignore[arg-type]
+                source = begin + width * others.index(name)
                 target[start + width * place : start + width * (place + 1)] = row[source : source + width]
     for i, driver in enumerate(new.drivers):
         for k, signal in enumerate(new.signals):
@@ -166,7 +166,8 @@ def _parts(names: Names) -> Row:
 def _full(upper: Floats, d: int) -> Floats:
     full = np.zeros((d, d))
     full[np.triu_indices(d)] = upper
-    return full + np.triu(full, 1).T
+    symmetric: Floats = full + np.triu(full, 1).T
+    return symmetric
 
 
 _jit = numba.njit(cache=True, error_model="numpy")
@@ -285,7 +286,7 @@ def _noise(stats: Floats, prior: float) -> float:
     """A person's noise as a ratio of the population's variance."""
     if not math.isfinite(prior):
         return 1.0
-    return min(max((prior + stats[NOISE_SUM]) / (prior + stats[NOISE_COUNT]), LEAST_NOISE), MOST_NOISE)
+    return float(min(max((prior + stats[NOISE_SUM]) / (prior + stats[NOISE_COUNT]), LEAST_NOISE), MOST_NOISE))
 
 
 @_jit
@@ -354,7 +355,8 @@ def follow(
             _predict(layout, row, gap, mean, covariance, f)
             _store(layout, row, mean, covariance, f, at)
             j = -1 - code
-            inputs[j] = values[n] if layout.input_levels[j] > 0.0 else inputs[j] + values[n]
+            amount = values[n] * math.exp(-layout.input_rates[j] * ages[n])
+            inputs[j] = amount if layout.input_levels[j] > 0.0 else inputs[j] + amount
             seen[n] = np.nan
             continue
         channel, side = code // 3, code % 3 - 1

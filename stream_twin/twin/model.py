@@ -244,8 +244,8 @@ class PopulationModel:
         first: dict[str, str] = {name: name for name in self.models}
         inputs = self.population.inputs
         for name, model in self.models.items():
-            sources = {inputs[effect].signal for effect in model.effects} - {None}
-            fed = {source for source in sources if self.catalogue[source].scale != "environment"}
+            sources = [inputs[effect].signal for effect in model.effects]
+            fed = {source for source in sources if source is not None and self.catalogue[source].scale != "environment"}
             shared = {other for other, its in self.models.items() if not model.loadings.keys().isdisjoint(its.loadings)}
             joined = {first[other] for other in fed | shared | {name}}
             head = next(other for other in self.models if other in joined)

@@ -20,6 +20,7 @@ def signals(draw: st.DrawFn, name: str) -> SignalBelief:
     value = draw(values)
     return SignalBelief(
         signal=signal,
+        model=signal.model,
         level=draw(values),
         low=value,
         high=value,

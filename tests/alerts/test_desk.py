@@ -54,7 +54,7 @@ class Patient:
         match what:
             case "reads", value, late:
                 self.belief.signals["spo2"] = SignalBelief(
-                    SPO2, value, value, value, 97.0, 0.0, 0.3, 0.0, value, self.clock, 0.0, 1.0, device="clip"
+                    SPO2, SPO2.model, value, value, value, 97.0, 0.0, 0.3, 0.0, value, self.clock, 0.0, 1.0, device="clip"
                 )
                 self.high_since = None if value >= HIGH_BELOW else self.high_since or self.clock
             case "ticks", lag_s:

@@ -181,7 +181,7 @@ class Reading:
         if before is None:
             known = CATALOGUE[self.signal]
             signals[self.signal] = SignalBelief(
-                known, value, value, value, value, 0.0, 0.3, 0.0, value, at, 0.0, 1.0, device=name
+                known, known.model, value, value, value, value, 0.0, 0.3, 0.0, value, at, 0.0, 1.0, device=name
             )
         elif at >= before.last_at:
             same = before.last_value == value

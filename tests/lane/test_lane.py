@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stream_twin.twin.blocks import Blocks
 
 from stream_twin import events
 from stream_twin.lane import Lane, LaneSettings, UpdateFailed
 from stream_twin.lane.assess import Assessor
-from stream_twin.twin.tracks import Tracks
 from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, encode, state
 
 SIGNALS = {"heart_rate": (72, 6), "spo2": (95, 0.5), "respiratory_rate": (15, 2), "body_temperature": (36.8, 0.3)}
@@ -366,14 +366,14 @@ def test_an_assessment_at_a_tick_that_raises_is_told_once_and_stops_nobody(monke
 
 def refuse_to_take(value, monkeypatch):
     """Have the update raise for samples of this value."""
-    original = Tracks.offer
+    original = Blocks.offer
 
-    def fragile(self, track, identity, at, raw, version, complete_to):
+    def fragile(self, block, code, identity, at, raw, *rest):
         if raw == value:
             raise ArithmeticError("injected")
-        return original(self, track, identity, at, raw, version, complete_to)
+        return original(self, block, code, identity, at, raw, *rest)
 
-    monkeypatch.setattr(Tracks, "offer", fragile)
+    monkeypatch.setattr(Blocks, "offer", fragile)
 
 
 def test_what_was_held_and_raises_when_it_is_let_in_becomes_a_dead_letter(monkeypatch):

@@ -1,12 +1,12 @@
 """Features against a belief made by hand."""
 
-from math import exp, log
+from math import log, nan
 
 import pytest
 
 from stream_twin import signals
 from stream_twin.events import Profile
-from stream_twin.learn.features import CLIP, HORIZON_S, MEMORY_S, features, instability
+from stream_twin.learn.features import features, instability
 from stream_twin.learn.recipe import RECIPES
 from stream_twin.learn.terms import features_of
 from stream_twin.twin.belief import Belief, SignalBelief
@@ -15,22 +15,22 @@ CATALOGUE = signals.load()
 AT = 1_700_000_000.0
 
 
-def signal(name, level, working, surprises=(0.5,), ages=(0.0,)):
+def signal(name, level, working, unrest=0.25):
     return SignalBelief(
         signal=CATALOGUE[name],
+        model=CATALOGUE[name].model,
         level=level,
         low=0.0,
         high=0.0,
         baseline=0.0,
         deviation=0.25,
         deviation_sd=0.1,
-        surprise=surprises[-1],
+        surprise=0.5,
         last_value=level,
         last_at=AT,
         working_mean=working,
         working_sd=0.1,
-        surprises=list(surprises),
-        surprised_at=[AT - age for age in ages],
+        unrest=unrest,
     )
 
 
@@ -61,13 +61,9 @@ def test_pairs():
     assert known["pulse_pressure"] == pytest.approx(40.0)
 
 
-def test_instability_weighs_the_newest_most_and_ends():
-    old, new = MEMORY_S, 0.0
-    one = signal("heart_rate", 90, 4.5, surprises=(9.0, 3.0, float("nan"), 1.0), ages=(HORIZON_S + 1, old, 10.0, new))
-    weights = exp(-1), 1.0
-    assert instability(one, AT) == pytest.approx(log(0.1 + (9 * weights[0] + 1 * weights[1]) / sum(weights)))
-    assert instability(signal("heart_rate", 90, 4.5, surprises=(40.0,)), AT) == pytest.approx(log(0.1 + CLIP**2))
-    assert instability(signal("heart_rate", 90, 4.5, surprises=(float("nan"),)), AT) is None
+def test_instability_is_that_of_the_surprises():
+    assert instability(signal("heart_rate", 90, 4.5, unrest=4.0)) == pytest.approx(log(4.1))
+    assert instability(signal("heart_rate", 90, 4.5, unrest=nan)) is None
 
 
 def test_no_feature_says_what_the_staff_did():

@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration, measured, slope_at
-from stream_twin.signals import Signal
 from stream_twin.twin.belief import Belief, SignalBelief
 
 
@@ -64,7 +63,7 @@ class Frozen(Rule[FrozenParameters]):
                         "value": longest.last_value,
                         "repeats": float(longest.repeats),
                         "since": longest.repeats_since,
-                        "noise": _noise(longest.signal, longest.last_value),
+                        "noise": _noise(longest),
                     },
                     next_step="Check the sensor on the patient, measure by hand and restart or replace the device.",
                     at=longest.last_at,
@@ -83,11 +82,11 @@ def _improbable(signal: SignalBelief, parameters: FrozenParameters) -> bool:
 def _repeat(signal: SignalBelief) -> float:
     """Probability that the next value shown is the same; 1 for what may stand still."""
     lowest, highest = signal.signal.plausible
-    noise = _noise(signal.signal, signal.last_value)
+    noise = _noise(signal)
     if signal.signal.scale in ("behaviour", "environment") or not lowest < signal.last_value < highest or noise <= 0:
         return 1.0
     return min(1.0, 10.0**-signal.signal.decimals / (2 * math.sqrt(math.pi) * noise))
 
 
-def _noise(signal: Signal, value: float) -> float:
-    return signal.model.noise_sd * slope_at(signal, value)
+def _noise(signal: SignalBelief) -> float:
+    return signal.model.noise_sd * slope_at(signal.signal, signal.last_value)
