@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from math import inf
 from typing import Any
 
+import msgspec
+
 from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase
 from stream_twin.lane.lane import Checkpoint, Lane, Record
 from stream_twin.lane.patient import Accepted, Patient
@@ -26,8 +28,8 @@ class Rebuilder:
 
     Args:
         key: the patient's.
-        settings: which hold at the start of the log, where that is not the lane's own start.
         start: the snapshot to start from: of an earlier rebuild, where the log from before it is not there any more.
+        checkpoint: then, of the lane, whose settings count; those of the time of the start are gone with the log.
         failed: offsets of records whose update raised in the lane, as dead letters tell.
     """
 
@@ -35,12 +37,13 @@ class Rebuilder:
         self,
         catalogue: Catalogue,
         key: bytes,
-        settings: LaneSettings | None = None,
         start: bytes | None = None,
+        checkpoint: bytes | None = None,
         failed: Collection[int] = (),
     ) -> None:
         self._key, self._failed = key, failed
-        self._lane = _Replay(catalogue, Checkpoint(settings=settings or LaneSettings()), key, start)
+        settings = LaneSettings() if checkpoint is None else msgspec.msgpack.decode(checkpoint, type=Checkpoint).settings
+        self._lane = _Replay(catalogue, Checkpoint(settings=settings), key, start)
 
     def feed(self, record: Record) -> None:
         """The next record of the lane's log; those of other patients are passed over."""
@@ -65,7 +68,13 @@ class Rebuilder:
         return 0 if patient is None else patient.state.fates.get("late", 0)
 
     def base(self, offset: int) -> bytes:
-        """The snapshot that covers the log up to ``offset``, where the request stands; ends the use of this object."""
+        """The snapshot that covers the log up to ``offset``, where the request stands; ends the use of this object.
+
+        Raises:
+            LookupError: nothing is known of the patient.
+        """
+        if self._key not in self._lane.patients:
+            raise LookupError(self._key)
         return self._lane.rebuilt(offset)
 
 
