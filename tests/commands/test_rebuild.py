@@ -100,9 +100,10 @@ def twin(broker: Broker, prefix: str) -> Lane | None:
     return Lane.restore(number, signals.load(), found.checkpoint, [(KEY, found.snapshots[KEY])])
 
 
-def late(broker: Broker, prefix: str) -> int:
+def fates(broker: Broker, prefix: str, since: float) -> dict[str, int]:
+    """Of the patient's inputs, once the lane knows that it has all from before ``since``."""
     lane = twin(broker, prefix)
-    return 0 if lane is None else lane.patients[KEY].state.fates.get("late", 0)
+    return {} if lane is None or lane.complete_to < since else lane.patients[KEY].state.fates
 
 
 def believed(lane: Lane, at: float) -> tuple[float, ...]:
@@ -124,9 +125,9 @@ def prepared(broker: Broker, prefix: str, workers: Workers) -> tuple[float, tupl
     workers.start()
     assert run("patients", "enrol", PATIENT, "--broker", broker.address, "--prefix", prefix).exit_code == 0
     send(broker, prefix, readings[:90] + readings[120:])
-    until(lambda: twin(broker, prefix) is not None, 60)
+    until(lambda: fates(broker, prefix, now).get("applied") == 151, 60)
     send(broker, prefix, readings[90:120])
-    until(lambda: late(broker, prefix) == 30, 60)
+    until(lambda: fates(broker, prefix, now).get("late") == 30, 60)
     lane = twin(broker, prefix)
     assert lane is not None
     in_time = believed(applied(log.records)[0], now)
@@ -177,6 +178,7 @@ def test_a_base_that_is_overtaken_is_told_with_the_reason(kafka: str, prefix: st
     broker = Broker(kafka)
     workers.start()
     assert run("patients", "enrol", PATIENT, "--broker", kafka, "--prefix", prefix).exit_code == 0
+    until(lambda: twin(broker, prefix) is not None, 60)
 
     def tell(what: str) -> None:
         if what == "bringing it":
