@@ -33,6 +33,8 @@ MESSAGES: list[Message] = [
     (good.DEVICES, "devices", events.DeviceAssignments, good.devices),
     (good.OUTCOMES, "outcome", events.Outcome, good.outcome),
     (good.COMMANDS, "command", events.AlertCommand, good.command),
+    (good.REBUILDS, "rebuild_asked", events.RebuildAsked, good.rebuild_asked),
+    (good.REBUILDS, "rebuilt", events.Rebuilt, good.rebuilt),
     (good.MODELS, "model", events.ModelParameters, good.model),
 ]
 NAMES = frozenset({"id", "patient_id", "device_id", "place", "cohort", "code", "alert_id", "by"})
@@ -48,6 +50,7 @@ FITTING: dict[type[inspect.Type], set[str]] = {
     inspect.IntType: {"a number"},
     inspect.FloatType: {"a number"},
     inspect.BoolType: {"true"},
+    inspect.BytesType: {"a text"},
     inspect.ListType: {"a list"},
     inspect.DictType: {"an object"},
     inspect.StructType: {"an object"},

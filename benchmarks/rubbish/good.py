@@ -9,6 +9,7 @@ from stream_twin.events import CATALOGUE, LOINC
 WEARABLE, CLINICAL, EVENTS = "wearable.observations", "clinical.observations", "clinical.events"
 PLACES, PROFILES, DEVICES = "environment.observations", "patient.profiles", "device.assignments"
 OUTCOMES, COMMANDS, MODELS = "patient.outcomes", "alert.commands", "models"
+REBUILDS = "patient.rebuilds"
 Body = dict[str, Any]
 encode = msgspec.json.Encoder().encode
 
@@ -203,6 +204,16 @@ def model(case: Case, **change: Any) -> Body:
     return {**body, "means": {"age": 70.0}, "scales": {"age": 10.0}, "metrics": {"auroc": 0.8}, "name": "first", **change}
 
 
+def rebuild_asked(case: Case, **change: Any) -> Body:
+    body: Body = {"type": "rebuild_asked", "id": case.id, "patient_id": case.patient, "by": "nurse", "at": case.now - 5}
+    return {**body, **change}
+
+
+def rebuilt(case: Case, **change: Any) -> Body:
+    """Nobody waits for it."""
+    return {"type": "rebuilt", "id": case.id, "patient_id": case.patient, "base": "eNpLzs8tKEotLgYADH4DNQ==", **change}
+
+
 BY_TOPIC = {
     WEARABLE: observation,
     CLINICAL: observation,
@@ -212,6 +223,7 @@ BY_TOPIC = {
     DEVICES: devices,
     OUTCOMES: outcome,
     COMMANDS: command,
+    REBUILDS: rebuild_asked,
     MODELS: model,
 }
 """One message of each source topic."""

@@ -15,6 +15,7 @@ from benchmarks.rubbish.good import (
     MODELS,
     PLACES,
     PROFILES,
+    REBUILDS,
     WEARABLE,
     Body,
     Case,
@@ -295,6 +296,9 @@ def _memory() -> Iterator[Kind]:
         yield _kind(COMMANDS, "command", f"{action} an alert that does not exist", "unknown_alert", bad, "twin")
     other = _but(good.command, patient_id=lambda case: f"{case.run}-nobody-{case.number}")
     yield _kind(COMMANDS, "command", "about an unknown patient", "unknown_alert", other, "twin")
+    other = _but(good.rebuild_asked, patient_id=lambda case: f"{case.run}-nobody-{case.number}")
+    yield _kind(REBUILDS, "rebuild_asked", "of an unknown patient", "unknown_patient", other, "twin")
+    yield _kind(REBUILDS, "rebuilt", "that nobody waits for", "rebuild_refused", good.rebuilt, "twin")
 
 
 def kinds() -> Iterator[Kind]:

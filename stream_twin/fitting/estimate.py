@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from stream_twin.fitting.likelihood import People, log_likelihood
+from stream_twin.fitting.likelihood import NODES, People, log_likelihood
 from stream_twin.fitting.parameters import gradient_of, parameters, spread, with_values
 from stream_twin.fitting.recordings import Recorded
 from stream_twin.signals import Catalogue, Signal
@@ -28,7 +28,7 @@ DIGITS = 4
 class Fit(NamedTuple):
     population: Population
     log_likelihood: float
-    """Nats per sample, on the working scale, at the end."""
+    """Nats per sample at the end, densities in canonical units."""
     at_start: float
     samples: int
     steps: int
@@ -49,7 +49,7 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
     names = [signal.name for signal in plan.signals]
     layout = plan.layout
     reads = [layout.reads_element[layout.reads_start[k] : layout.reads_start[k + 1]] for k in range(len(names))]
-    parts: list[tuple[Floats, NDArray[np.int64], Floats, Floats]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     elements: list[NDArray[np.int64]] = []
     for one in recorded:
         own = one.only(names)
@@ -60,7 +60,9 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
         kept = (own.sides == 0) & (own.values > layout.limits[own.signals, 0]) & (own.values < layout.limits[own.signals, 1])
         if not kept.any():
             continue
-        parts.append((own.times[kept], own.signals[kept], values[kept], np.maximum(own.values[kept], 0.0)))
+        nodes, weights = quadrature(plan, own.signals[kept], own.values[kept])
+        amounts = np.maximum(own.values[kept], 0.0)
+        parts.append((own.times[kept], own.signals[kept], values[kept], nodes, weights, amounts))
         used = np.unique(np.concatenate([reads[k] for k in np.unique(own.signals[kept])]))
         elements.append(used.astype(np.int64))
     return People(
@@ -69,6 +71,24 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
         np.cumsum([0, *map(len, elements)]),
         np.concatenate(elements),
     )
+
+
+def quadrature(plan: Plan, signals: NDArray[np.int64], values: Floats) -> tuple[Floats, Floats]:
+    """``nodes`` and ``weights`` of :class:`People`, Gauss-Legendre over what rounds to each value."""
+    at, weight = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = np.empty((len(values), NODES)), np.empty((len(values), NODES))
+    for k, signal in enumerate(plan.signals):
+        here = signals == k
+        kind, ceiling, least = scale(signal)
+        written = values[here, None] + 0.5 * 10.0**-signal.decimals * at
+        if kind == 1:
+            slope = 1 / np.maximum(written, least)
+        elif kind == 2:
+            slope = 1 / np.maximum(ceiling - written, least)
+        else:
+            slope = np.ones_like(written)
+        nodes[here], weights[here] = working(signal, written), 0.5 * weight * slope
+    return nodes, weights
 
 
 def estimate(
@@ -96,7 +116,7 @@ def estimate(
     if not any(np.isin(one.signals, [one.names.index(n) for n in names if n in one.names]).any() for one in recorded):
         raise ValueError(f"nobody has a sample of {', '.join(names)}: nothing to fit")
     people = assemble(recorded, plan)
-    which = parameters(population, start.models, names)
+    which = parameters(population, start.models, names, {signal.name: _rounding(signal) for signal in plan.signals})
     at_start = np.array([parameter.start for parameter in which])
     unit = np.array([_unit(p.what, p.prior, spread(start.models[p.of]) if p.of in start.models else 1.0) for p in which])
     prior = np.array([parameter.prior for parameter in which])
@@ -128,7 +148,19 @@ def estimate(
         options={"maxiter": steps, "ftol": SMALL, "maxcor": 30},
     )
     fitted = with_values(population, start.models, which, at_start + result.x * unit)
-    return Fit(_rounded(fitted), -float(result.fun), -first, samples, done[0])
+    return Fit(_short(fitted), -float(result.fun), -first, samples, done[0])
+
+
+def _rounding(signal: Signal) -> float:
+    """Standard deviation of rounding to a display step, on the working scale, at the signal's mean."""
+    step, mean = 10.0**-signal.decimals / math.sqrt(12), signal.model.mean
+    return (
+        step / math.exp(mean)
+        if signal.transform == "log"
+        else step * math.exp(mean)
+        if signal.transform == "log_headroom"
+        else step
+    )
 
 
 def _unit(what: str, prior: float, signal: float) -> float:
@@ -144,7 +176,7 @@ def _unit(what: str, prior: float, signal: float) -> float:
     )
 
 
-def _rounded(population: Population) -> Population:
+def _short(population: Population) -> Population:
     def short(value: object) -> object:
         if isinstance(value, float):
             return float(f"{value:.{DIGITS}g}")

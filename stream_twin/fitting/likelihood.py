@@ -1,10 +1,14 @@
 """Log-likelihood of a population's model by prediction-error decomposition, and its exact gradient.
 
-The filter is that of :mod:`stream_twin.twin.kernel`: one scalar observation after another, Student's t tails, a person's own
-noise level, implausible samples set aside. The log-likelihood is the sum of the log scores of the samples, each given those
-before it. The gradient comes from running the filter backwards: the adjoints of mean and covariance are the ``r`` and ``N``
-of the disturbance smoother (Koopman and Shephard 1992; de Jong 1989), so this is Fisher's identity, carried through the tails
-and the adaptive noise as well. One pass costs about three times the filter.
+The filter is that of :mod:`stream_twin.twin.filter`: one scalar observation after another, Student's t tails, a person's own
+noise level, implausible samples set aside (only that a change is believed faster is left out: it is rare). The log-likelihood
+is the sum of the log scores of the samples, each given those before it. A recorded value stands for all that round to it: its
+score is the logarithm of the predicted density's mean over the rounding interval, in canonical units, by quadrature; scored
+at a point, repeated values would make the noise vanish.
+
+The gradient comes from running the filter backwards: the adjoints of mean and covariance are the ``r`` and ``N`` of the
+disturbance smoother (Koopman and Shephard 1992; de Jong 1989), so this is Fisher's identity, carried through the tails and
+the adaptive noise as well. Both together cost about three times the filter.
 """
 
 import math
@@ -14,24 +18,22 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_twin.twin.filter import CLIP, IMPLAUSIBLE, LEAST_NOISE, MOST_NOISE, NOISE_MEMORY
 from stream_twin.twin.model import CONSTANT, COSINE, DAY_S, INPUT, SINE, Layout
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ASIDE = 5.0
-"""Beyond so many standard deviations a sample is set aside, as the kernel does."""
-MEMORY = 0.99
-"""How much a person's noise statistics keep of themselves from one sample to the next, as in the kernel."""
-RATIO = (0.1, 10.0)
-"""Bounds of a person's noise ratio, as in the kernel."""
+NODES = 7
+"""Of the quadrature over a rounding interval."""
 
 
 class People(NamedTuple):
     """Ragged arrays over people; those of person ``p`` are ``start[p]`` to ``start[p + 1]``.
 
-    ``times``, ``signals``, ``values`` (T,): seconds, number of the layout's signal, value on the working scale, and ``amounts``
-    (T,) in canonical units, which go into inputs. ``elements`` (E,), from ``elements_start``: which elements of the layout
+    ``times``, ``signals``, ``values`` (T,): seconds, number of the layout's signal, value on the working scale. ``nodes``,
+    ``weights`` (T, NODES): values on the working scale and weights by which a density there becomes its mean over the rounding
+    interval in canonical units. ``amounts`` (T,) in canonical units, which go into inputs. ``elements`` (E,), from ``elements_start``: which elements of the layout
     a person's state has.
     """
 
@@ -39,6 +41,8 @@ class People(NamedTuple):
     times: Floats
     signals: Ints
     values: Floats
+    nodes: Floats
+    weights: Floats
     amounts: Floats
     elements_start: Ints
     elements: Ints
@@ -58,7 +62,7 @@ class Gradient(NamedTuple):
 
 
 def log_likelihood(layout: Layout, people: People) -> tuple[Floats, Gradient]:
-    """Of each person, (P,), and the gradient of the sum. Units: nats, on the working scale."""
+    """Of each person, (P,), and the gradient of the sum. Nats; densities are in canonical units."""
     m, d, r, n = len(layout.means), len(layout.rates), len(layout.reads_value), layout.effects.shape[1]
     sizes = (m, m, m, m, d, d, r, m * n)
     persons = len(people.start) - 1
@@ -81,21 +85,21 @@ def _arrays(layout: Layout, full: Floats) -> tuple[NDArray, ...]:
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def _all(
     rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
-    input_of, start, times, signals, values, amounts, elements_start, elements, found, gradient,
+    input_of, start, times, signals, values, nodes, weights, amounts, elements_start, elements, found, gradient,
 ):  # fmt: skip
     for p in numba.prange(len(start) - 1):
         a, b = start[p], start[p + 1]
         own = elements[elements_start[p] : elements_start[p + 1]]
         found[p] = _one(
             rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates,
-            effects, input_of, times[a:b], signals[a:b], values[a:b], amounts[a:b], own, gradient[p],
+            effects, input_of, times[a:b], signals[a:b], values[a:b], nodes[a:b], weights[a:b], amounts[a:b], own, gradient[p],
         )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _one(
     rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
-    input_of, times, signals, values, amounts, own, gradient,
+    input_of, times, signals, values, nodes, weights, amounts, own, gradient,
 ):  # fmt: skip
     """One person: returns the log-likelihood, and fills ``gradient`` in the order of :class:`Gradient`'s fields."""
     d, m, total, n_inputs = len(own), len(means), len(times), len(input_rates)
@@ -125,6 +129,11 @@ def _one(
     f = np.empty(d)
     h_at, h_value = np.empty((total, 64), np.int64), np.empty((total, 64))
     h_count = np.zeros(total, np.int64)
+    part, constant = np.empty((total, NODES)), np.full(m, 1 / math.sqrt(2 * math.pi))
+    for k in range(m):
+        nu = tail[k]
+        if math.isfinite(nu):
+            constant[k] = math.exp(math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2)) / math.sqrt(math.pi * (nu - 2))
     likelihood, step = 0.0, 0
     for t in range(total):
         k = signals[t]
@@ -171,22 +180,20 @@ def _one(
         free[t] = 1.0
         if math.isfinite(count[k]):
             free[t] = (count[k] + squares[k]) / (count[k] + seen[k])
-        ratio[t] = min(max(free[t], RATIO[0]), RATIO[1])
+        ratio[t] = min(max(free[t], LEAST_NOISE), MOST_NOISE)
         seen_at[t], squares_at[t] = seen[k], squares[k]
         nu = tail[k]
         v, V = values[t] - expected, q + noise[k] * ratio[t]
         error[t], spread[t], quadratic[t] = v, V, q
         mean_before[t] = mean
         z2 = v * v / V
-        if math.isfinite(nu):
-            likelihood += (
-                math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(math.pi * (nu - 2) * V)
-                - (nu + 1) / 2 * math.log1p(z2 / (nu - 2))
-            )  # fmt: skip
-        else:
-            likelihood -= 0.5 * (math.log(2 * math.pi * V) + z2)
+        mass = 0.0
+        for a in range(NODES):
+            part[t, a] = weights[t, a] * _density(nodes[t, a] - expected, V, nu, constant[k])
+            mass += part[t, a]
+        likelihood += math.log(max(mass, 1e-300))
         side = 0.0
-        if z2 > ASIDE * ASIDE:
+        if z2 > IMPLAUSIBLE * IMPLAUSIBLE:
             side = 1.0 if v > 0 else -1.0
         accepted = side == 0.0 or (outlier[k] == side and abs(values[t] - outlier_at[k]) < 0.5 * abs(v))
         outlier[k] = 0.0 if accepted else side
@@ -203,9 +210,10 @@ def _one(
                 x = row[i] / w
                 for j in range(d):
                     covariance[i, j] -= x * row[j]
-            e = v * (1 - q / w)
-            squares[k] = MEMORY * squares[k] + (e * e + q - q * q / w) / noise[k]
-            seen[k] = MEMORY * seen[k] + 1
+            share = noise[k] * ratio[t] / w
+            residual = min(v * v, CLIP * CLIP * V) * share * share + q * share
+            squares[k] = NOISE_MEMORY * squares[k] + residual / noise[k]
+            seen[k] = NOISE_MEMORY * seen[k] + 1
         if input_of[k] >= 0:
             content[input_of[k]] += amounts[t]
     # Backward.
@@ -215,25 +223,33 @@ def _one(
     at += 2 * full_d
     g_reads, g_effects = gradient[at : at + n_reads], gradient[at + n_reads :]
     mean_bar, cov_bar, squares_bar = np.zeros(d), np.zeros((d, d)), np.zeros(m)
+    slope = np.zeros(m)
+    for k in range(m):
+        if math.isfinite(tail[k]):
+            slope[k] = 0.5 * (_digamma((tail[k] + 1) / 2) - _digamma(tail[k] / 2))
     product, ph_bar = np.empty(d), np.empty(d)
     for t in range(total - 1, -1, -1):
         k, c = signals[t], h_count[t]
         nu = tail[k]
         v, V, q, row = error[t], spread[t], quadratic[t], ph[t]
-        v_bar, V_bar, q_bar, nu_bar = 0.0, 0.0, 0.0, 0.0
+        v_bar, V_bar, q_bar, nu_bar, noise_bar = 0.0, 0.0, 0.0, 0.0, 0.0
         ph_bar[:] = 0.0
         if taken[t]:
             w = trusted[t]
-            # The person's noise: squares' = MEMORY squares + (e^2 + q - q^2/w) / noise.
-            e, s_bar = v * (1 - q / w), squares_bar[k]
-            r2 = e * e + q - q * q / w
-            g_noise[k] -= s_bar * r2 / (noise[k] * noise[k])
-            r2_bar = s_bar / noise[k]
-            e_bar = 2 * e * r2_bar
-            q_bar += r2_bar * (1 - 2 * q / w) - e_bar * v / w
-            w_bar = r2_bar * q * q / (w * w) + e_bar * v * q / (w * w)
-            v_bar += e_bar * (1 - q / w)
-            squares_bar[k] = MEMORY * s_bar
+            # The person's noise: squares' = NOISE_MEMORY squares + residual / noise.
+            share, clipped = noise[k] * ratio[t] / w, v * v > CLIP * CLIP * V
+            size = CLIP * CLIP * V if clipped else v * v
+            residual_bar = squares_bar[k] / noise[k]
+            g_noise[k] -= residual_bar * (size * share * share + q * share) / noise[k]
+            share_bar = residual_bar * (2 * size * share + q)
+            q_bar += residual_bar * share
+            if clipped:
+                V_bar += residual_bar * share * share * CLIP * CLIP
+            else:
+                v_bar += residual_bar * share * share * 2 * v
+            noise_bar += share_bar / w
+            w_bar = -share_bar * share / w
+            squares_bar[k] *= NOISE_MEMORY
             # The update: mean' = mean + ph v/w, covariance' = covariance - ph ph^T / w.
             g_bar, both = 0.0, 0.0
             for i in range(d):
@@ -257,23 +273,30 @@ def _one(
                 nu_bar += w_bar * (V - v * v) / ((nu + 1) * (nu + 1))
             else:
                 V_bar += w_bar
-        if math.isfinite(nu):
-            z2 = v * v / V
-            V_bar += -0.5 / V + (nu + 1) / 2 * z2 / (V * (nu - 2 + z2))
-            v_bar -= (nu + 1) * v / (V * (nu - 2 + z2))
-            nu_bar += (
-                0.5 * (_digamma((nu + 1) / 2) - _digamma(nu / 2)) - 0.5 / (nu - 2) - 0.5 * math.log1p(z2 / (nu - 2))
-                + (nu + 1) / 2 * z2 / ((nu - 2) * (nu - 2 + z2))
-            )  # fmt: skip
-            g_tail[k] += nu_bar
-        else:
-            V_bar += 0.5 * (v * v / V - 1) / V
-            v_bar -= v / V
+        # The score: the logarithm of a sum of densities.
+        expected, mass = values[t] - v, 0.0
+        for a in range(NODES):
+            mass += part[t, a]
+        for a in range(NODES):
+            share, x = part[t, a] / max(mass, 1e-300), nodes[t, a] - expected
+            if math.isfinite(nu):
+                z2 = x * x / V
+                V_bar += share * (-0.5 / V + (nu + 1) / 2 * z2 / (V * (nu - 2 + z2)))
+                v_bar -= share * (nu + 1) * x / (V * (nu - 2 + z2))
+                nu_bar += share * (
+                    slope[k] - 0.5 / (nu - 2) - 0.5 * math.log1p(z2 / (nu - 2))
+                    + (nu + 1) / 2 * z2 / ((nu - 2) * (nu - 2 + z2))
+                )  # fmt: skip
+            else:
+                V_bar += share * 0.5 * (x * x / V - 1) / V
+                v_bar -= share * x / V
+        g_tail[k] += nu_bar
         q_bar += V_bar
-        g_noise[k] += V_bar * ratio[t]
-        if math.isfinite(count[k]) and RATIO[0] < free[t] < RATIO[1]:
+        noise_bar += V_bar
+        g_noise[k] += noise_bar * ratio[t]
+        if math.isfinite(count[k]) and LEAST_NOISE < free[t] < MOST_NOISE:
             bottom = count[k] + seen_at[t]
-            free_bar = V_bar * noise[k]
+            free_bar = noise_bar * noise[k]
             squares_bar[k] += free_bar / bottom
             g_count[k] += free_bar * (1 - free[t]) / bottom
         g_means[k] -= v_bar
@@ -313,6 +336,14 @@ def _one(
     for i in range(d):
         g_stationary[own[i]] += cov_bar[i, i]
     return likelihood
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _density(error: float, variance: float, nu: float, constant: float) -> float:
+    """Of Student's t with ``nu`` degrees of freedom and this variance; normal for inf. ``constant``: its value at 0, variance 1."""
+    if not math.isfinite(nu):
+        return constant / math.sqrt(variance) * math.exp(-0.5 * error * error / variance)
+    return constant / math.sqrt(variance) * math.exp(-(nu + 1) / 2 * math.log1p(error * error / (variance * (nu - 2))))
 
 
 @numba.njit(cache=True, error_model="numpy")

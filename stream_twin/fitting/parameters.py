@@ -6,7 +6,7 @@ or the kernel's.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -48,8 +48,13 @@ def spread(model: SignalModel) -> float:
     return math.sqrt(sum(part * part for part in parts))
 
 
-def parameters(population: Population, models: dict[str, SignalModel], signals: Iterable[str]) -> list[Parameter]:
-    """What is fitted for some signals; starting values are the population's. ``models`` of each of them."""
+def parameters(
+    population: Population, models: dict[str, SignalModel], signals: Iterable[str], rounding: Mapping[str, float]
+) -> list[Parameter]:
+    """What is fitted for some signals; starting values are the population's. ``models`` of each of them.
+
+    ``rounding``: standard deviation that rounding alone gives the samples of a signal, on its working scale: less noise has none.
+    """
     found: list[Parameter] = []
     drivers: dict[str, None] = {}
     for name in signals:
@@ -59,7 +64,8 @@ def parameters(population: Population, models: dict[str, SignalModel], signals: 
         parts = ["between_sd", "slow_sd", "circadian_sd", "noise_sd"] + ["fast_sd"] * (model.momentum == 0)
         for part in parts:
             if getattr(model, part) > 0:
-                found.append(_log(name, part, getattr(model, part), 1e-3 * unit, 10 * unit))
+                least = rounding.get(name, 0.0) if part == "noise_sd" else 0.0
+                found.append(_log(name, part, getattr(model, part), max(1e-3 * unit, least), 10 * unit))
         for part, sd in (("slow_s", model.slow_sd), ("fast_s", model.fast_sd)):
             if sd > 0 and model.momentum == 0:
                 found.append(_log(name, part, getattr(model, part), *BOUNDS[part]))

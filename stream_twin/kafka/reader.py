@@ -80,12 +80,14 @@ def tail(
     isolation: Isolation = "read_committed",
     from_start: bool = False,
     idle_s: float = 0.5,
+    start: Mapping[int, int] | None = None,
 ) -> Iterator[Record | None]:
-    """Records as they are committed, for ever; None where none came for ``idle_s``."""
+    """Records as they are committed, for ever; None where none came for ``idle_s``. ``start``: offsets to begin at."""
     consumer = _consumer(broker, isolation)
     try:
-        begin = OFFSET_BEGINNING if from_start else OFFSET_END
-        consumer.assign([TopicPartition(topic, number, begin) for number in _partitions(consumer, topic, partitions)])
+        begin, starts = OFFSET_BEGINNING if from_start else OFFSET_END, start or {}
+        numbers = _partitions(consumer, topic, partitions)
+        consumer.assign([TopicPartition(topic, number, starts.get(number, begin)) for number in numbers])
         while True:
             messages = _messages(consumer, idle_s)
             if not messages:

@@ -39,6 +39,28 @@ def keep(rebuild: Rebuild, accepted: Accepted) -> None:
         rebuild.accepted.append(accepted)
 
 
+def unpacked(entry: RebuiltBase) -> tuple[Snapshot, bytes]:
+    """The base that a record of the log brings, decoded and as it is.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        base = unpacking.decompress(_message(entry.original).base, LARGEST)
+        snapshot = _snapshot(base) if unpacking.eof else None
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise Refused(f"rebuild {entry.id}: its base cannot be read ({error}): make it with the version that runs here") from None
+    if snapshot is None:
+        raise Refused(f"rebuild {entry.id}: its base is cut off, or has more than {LARGEST} bytes")
+    if snapshot.schema != SCHEMA:
+        raise Refused(
+            f"rebuild {entry.id}: its base has schema {snapshot.schema}, this lane reads {SCHEMA}: "
+            "make it with the version that runs here"
+        )
+    return snapshot, base
+
+
 def base_in(entry: RebuiltBase, begun: Rebuild | None, signals: Collection[str]) -> tuple[Rebuild, bytes]:
     """The request that this answers, and the snapshot that it brings.
 
@@ -52,19 +74,7 @@ def base_in(entry: RebuiltBase, begun: Rebuild | None, signals: Collection[str])
         raise Refused(
             f"rebuild {entry.id}: more than {KEPT} samples came since it was asked for, too many to keep: ask for a new one"
         )
-    try:
-        unpacked = zlib.decompressobj()
-        base = unpacked.decompress(_message(entry.original).base, LARGEST)
-        if not unpacked.eof:
-            raise Refused(f"rebuild {entry.id}: its base is cut off, or has more than {LARGEST} bytes")
-        snapshot = _snapshot(base)
-    except (zlib.error, msgspec.DecodeError) as error:
-        raise Refused(f"rebuild {entry.id}: its base cannot be read ({error}): make it with the version that runs here") from None
-    if snapshot.schema != SCHEMA:
-        raise Refused(
-            f"rebuild {entry.id}: its base has schema {snapshot.schema}, this lane reads {SCHEMA}: "
-            "make it with the version that runs here"
-        )
+    snapshot, base = unpacked(entry)
     if strangers := sorted(set(snapshot.signals) - set(signals)):
         raise Refused(f"rebuild {entry.id}: its base knows of {', '.join(strangers)}, the catalogue here does not")
     if snapshot.covered != begun.offset:

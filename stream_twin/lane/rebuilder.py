@@ -4,7 +4,10 @@ from collections.abc import Collection, Iterable
 from math import inf
 from typing import Any
 
-from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase
+import msgspec
+
+from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase, Tick
+from stream_twin.lane.intake import decode
 from stream_twin.lane.lane import Checkpoint, Lane, Record
 from stream_twin.lane.patient import INPUT, Accepted, Patient
 from stream_twin.lane.rebuild import file, in_order
@@ -12,6 +15,7 @@ from stream_twin.lane.settings import LaneSettings
 from stream_twin.signals import Catalogue
 from stream_twin.twin.blocks import COLUMNS, ID_BYTES, Block
 
+TICK = b'{"type":"tick"'
 FILED_TOGETHER = 1000
 """Fewer than a block remembers, so that it settles what it has no room for, as live."""
 KIND: DeviceKind = "streaming"
@@ -26,8 +30,8 @@ class Rebuilder:
 
     Args:
         key: the patient's.
-        settings: which hold at the start of the log, where that is not the lane's own start.
         start: the snapshot to start from: of an earlier rebuild, where the log from before it is not there any more.
+        checkpoint: then, of the lane, whose settings count; those of the time of the start are gone with the log.
         failed: offsets of records whose update raised in the lane, as dead letters tell.
     """
 
@@ -35,23 +39,20 @@ class Rebuilder:
         self,
         catalogue: Catalogue,
         key: bytes,
-        settings: LaneSettings | None = None,
         start: bytes | None = None,
+        checkpoint: bytes | None = None,
         failed: Collection[int] = (),
     ) -> None:
         self._key, self._failed = key, failed
-        self._lane = _Replay(catalogue, Checkpoint(settings=settings or LaneSettings()), key, start)
+        settings = LaneSettings() if checkpoint is None else msgspec.msgpack.decode(checkpoint, type=Checkpoint).settings
+        self._lane = Replay(catalogue, Checkpoint(settings=settings), key, start)
 
     def feed(self, record: Record) -> None:
         """The next record of the lane's log; those of other patients are passed over."""
-        if record.key and record.key != self._key:
-            return
-        gathered = len(self._lane.gathered)
-        if record.offset in self._failed:
-            self._lane.apply([record], careful=True)
+        gathered, failed = len(self._lane.gathered), record.offset in self._failed
+        self._lane.feed(record, careful=failed)
+        if failed:
             del self._lane.gathered[gathered:]
-        else:
-            self._lane.apply([record])
 
     @property
     def gathered(self) -> int:
@@ -65,12 +66,19 @@ class Rebuilder:
         return 0 if patient is None else patient.state.fates.get("late", 0)
 
     def base(self, offset: int) -> bytes:
-        """The snapshot that covers the log up to ``offset``, where the request stands; ends the use of this object."""
+        """The snapshot that covers the log up to ``offset``, where the request stands; ends the use of this object.
+
+        Raises:
+            LookupError: nothing is known of the patient.
+        """
+        self._lane.catch_up()
+        if self._key not in self._lane.patients:
+            raise LookupError(self._key)
         return self._lane.rebuilt(offset)
 
 
-class _Replay(Lane):
-    """Judges the inputs of one patient, and looks at nobody: neither beliefs nor alerts are wanted."""
+class Replay(Lane):
+    """Judges the inputs of one patient as the lane did, and looks at nobody by itself: no alerts are wanted."""
 
     def __init__(self, catalogue: Catalogue, checkpoint: Checkpoint, key: bytes, start: bytes | None) -> None:
         super().__init__(0, catalogue, checkpoint)
@@ -79,6 +87,27 @@ class _Replay(Lane):
         self._intake.gathered = self.gathered
         if start is not None:
             self.position = self._load(key, start).covered + 1
+        self._tick_to_come: tuple[Record, Tick] | None = None
+
+    def feed(self, record: Record, careful: bool = False) -> None:
+        """Apply what is this patient's or everybody's. Of ticks with nothing between them the last does."""
+        if record.key:
+            if record.key != self._key:
+                return
+        elif (record.value or b"").startswith(TICK):
+            tick = decode(record.value or b"")
+            before = self._tick_to_come
+            if before and (tick.clock < before[1].clock or tick.complete_to < before[1].complete_to or careful):
+                self.catch_up()
+            self._tick_to_come = record, tick
+            return
+        self.catch_up()
+        self.apply([record], careful)
+
+    def catch_up(self) -> None:
+        if self._tick_to_come is not None:
+            record, self._tick_to_come = self._tick_to_come[0], None
+            self.apply([record])
 
     def _start_from(self, key: bytes, base: PatientBase) -> None:
         super()._start_from(key, base)

@@ -164,8 +164,8 @@ def test_a_second_rebuild_starts_from_the_first_where_the_log_before_is_gone():
     played(messages, sent, T0 + 3600, log, T0 + 2400)
     second = ask(log, "r2")
     from_all = base_of(log.records, second)
-    own = applied(log.records)[0]._own.settings
-    from_base = base_of(log.records[first + 1 :], second, settings=own, start=one)
+    checkpoint = applied(log.records)[0].checkpoint()
+    from_base = base_of(log.records[first + 1 :], second, start=one, checkpoint=checkpoint)
     assert look(from_base) == look(from_all)
 
 

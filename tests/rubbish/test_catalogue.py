@@ -85,7 +85,7 @@ def test_bytes_differ_from_kind_to_kind() -> None:
 @pytest.mark.parametrize(("topic", "called", "_", "make"), MESSAGES, ids=[f"{m[0]}-{m[1]}" for m in MESSAGES])
 def test_what_bad_ones_are_made_from_is_good(topic: str, called: str, _: object, make: object) -> None:
     bodies = make(Case(7, NOW))  # type: ignore[operator]  # a kind of the catalogue
-    wanted = ["unknown_alert"] if topic == good.COMMANDS else []
+    wanted = {"command": ["unknown_alert"], "rebuilt": ["rebuild_refused"]}.get(called, [])
     assert [dict(letter.headers)["reason"].decode() for letter in letters_of([keyed(topic, bodies)])] == wanted, called
 
 
