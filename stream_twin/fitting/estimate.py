@@ -151,6 +151,37 @@ def estimate(
     return Fit(_short(fitted), -float(result.fun), -first, samples, done[0])
 
 
+def separate(
+    population: Population,
+    catalogue: Catalogue,
+    recorded: Sequence[Recorded],
+    signals: Sequence[str],
+    *,
+    steps: int = STEPS,
+    told: Callable[[int, float], None] = lambda step, value: None,
+) -> Fit:
+    """As :func:`estimate`, but each signal for itself, without drivers: what joining signals is measured against.
+
+    What the loadings did goes into the slowest part that the signal has, to begin with.
+    """
+    seen = {name for one in recorded for name in one.names}
+    found, start, end, samples, most = dict(population.signals), 0.0, 0.0, 0, 0
+    for name in signals:
+        model = population.signals[name]
+        shared = sum(loading * loading for loading in model.loadings.values())
+        part = "slow_sd" if model.slow_sd > 0 else "between_sd"
+        freed = msgspec.structs.replace(model, loadings={}, **{part: math.sqrt(getattr(model, part) ** 2 + shared)})
+        found[name] = freed
+        if name in seen:
+            own = msgspec.structs.replace(population, drivers={}, signals={name: freed})
+            fit = estimate(own, catalogue, recorded, [name], steps=steps, told=told)
+            found[name] = fit.population.signals[name]
+            start, end = start + fit.at_start * fit.samples, end + fit.log_likelihood * fit.samples
+            samples, most = samples + fit.samples, max(most, fit.steps)
+    whole = msgspec.structs.replace(population, drivers={}, signals=found)
+    return Fit(whole, end / samples, start / samples, samples, most)
+
+
 def _rounding(signal: Signal) -> float:
     """Standard deviation of rounding to a display step, on the working scale, at the signal's mean."""
     step, mean = 10.0**-signal.decimals / math.sqrt(12), signal.model.mean
