@@ -377,7 +377,7 @@ class Blocks:
                 marked.append((block, 0))
             last = block.checkpoints[-1][0] if block.checkpoints else 0
             if start + length - last > CHECKPOINT_EVERY:
-                for mark in _marks(last, start + length, block.planned):
+                for mark in _marks(last, start, start + length, block.planned):
                     marks.append(count + mark - start)
                     marked.append((block, mark))
                 block.planned = ()
@@ -404,7 +404,8 @@ class Blocks:
         for (block, index), row in zip(marked, before, strict=True):
             block.checkpoints += ((index, row.tobytes()),)
         signals = np.array([self._index[signal.name] for signal in slab.plan.signals])
-        self._surprises.append((signals[slab.plan.layout.channel_signal[codes // 3]], seen[:, 2].astype(np.float32)))
+        of = slab.plan.layout.channel_signal[np.maximum(codes, 0) // 3]  # amounts surprise nobody, theirs are NaN
+        self._surprises.append((signals[of], seen[:, 2].astype(np.float32)))
 
     # ------------------------------------------------------------------------------------------------------ settling
 
@@ -535,11 +536,14 @@ class Blocks:
         return taken
 
 
-def _marks(last: int, end: int, planned: tuple[int, ...]) -> list[int]:
-    """Where checkpoints come after the one at ``last``, before sample ``end``."""
+def _marks(last: int, start: int, end: int, planned: tuple[int, ...]) -> list[int]:
+    """Where checkpoints come after the one at ``last``, before sample ``end``; none before ``start``, which is applied already.
+
+    Settling moves ``last`` to the left, and a smaller index has its next checkpoint sooner: that may have been missed.
+    """
     marks = [mark for mark in planned if last < mark < end]
     last = marks[-1] if marks else last
-    while (last := last + max(CHECKPOINT_EVERY, last // 8)) < end:
+    while (last := max(last + max(CHECKPOINT_EVERY, last // 8), start)) < end:
         marks.append(last)
     return marks
 

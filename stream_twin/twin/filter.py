@@ -425,7 +425,7 @@ def follow(
         stats[LAST_AT], stats[LAST_VALUE] = at - ages[n], values[n]
         into = layout.input_of[k]
         if into >= 0:
-            amount = values[n] - layout.input_offsets[into]
+            amount = (values[n] - layout.input_offsets[into]) * math.exp(-layout.input_rates[into] * ages[n])
             inputs[into] = amount if layout.input_levels[into] > 0.0 else inputs[into] + amount
         seen[n, 0], seen[n, 1], seen[n, 2], seen[n, 3] = expected, sd, z, fate
 

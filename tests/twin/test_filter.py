@@ -539,6 +539,16 @@ def test_samples_that_are_amounts_and_levels_act_on_other_signals():
     assert lift == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_sample_that_comes_too_late_acts_as_what_is_left_of_it():
+    plan = made.plan(PLAIN, "heart_rate", "steps_per_minute")
+    code, where = made.code(plan, "steps_per_minute"), Row.of(plan.layout)
+    in_time, late = made.empty(plan), made.empty(plan)
+    made.follow(plan, in_time, [T0, T0 + 900], [30.0, 50.0], code)
+    made.follow(plan, late, [T0 + 900, T0 + 900], [50.0, 30.0], code, ages=[0.0, 900.0])
+    inputs = slice(where.inputs, where.contributions)
+    np.testing.assert_allclose(late[0, inputs], in_time[0, inputs], rtol=1e-12)
+
+
 def level_of(plan, row, at):
     return made.look(plan, row[0], at)[0]["heart_rate"]["level"]
 
