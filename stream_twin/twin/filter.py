@@ -265,25 +265,13 @@ def _cumulative(x: float) -> float:
 
 
 @_jit
-def truncated(low: float, high: float) -> tuple[float, float]:
-    """Mean and variance of a standard normal variable of which only ``low <= x <= high`` is known."""
-    if low > 0.0:  # the mirror image is exact where the tail is thin
-        mean, variance = truncated(-high, -low)
-        return -mean, variance
-    tail = 8.0
-    if high < -tail:  # only a sliver next to ``high`` has weight: asymptotic series of Mills' ratio
-        mean = high - 1.0 / -high + 2.0 / (-high) ** 3
-        return mean, 1.0 / (high * high) - 6.0 / high**4
-    weight = _cumulative(high) - _cumulative(low)
-    density_low = math.exp(-0.5 * low * low) / math.sqrt(2.0 * math.pi) if low > -math.inf else 0.0
-    density_high = math.exp(-0.5 * high * high) / math.sqrt(2.0 * math.pi) if high < math.inf else 0.0
-    mean = (density_low - density_high) / weight
-    second = 1.0
-    if low > -math.inf:
-        second += low * density_low / weight
-    if high < math.inf:
-        second -= high * density_high / weight
-    return mean, min(max(second - mean * mean, 1e-12), 1.0)
+def truncated(high: float) -> tuple[float, float]:
+    """Mean and variance of a standard normal variable of which only ``x <= high`` is known."""
+    if high < -25.0:  # asymptotic series of Mills' ratio, Abramowitz and Stegun 26.2.12: the closed form cancels
+        small = 1.0 / (high * high)
+        return high * (1.0 + small * (1.0 - small * (2.0 - 10.0 * small))), small * (1.0 - small * (6.0 - 50.0 * small))
+    mean = -math.exp(-0.5 * high * high) / (math.sqrt(2.0 * math.pi) * _cumulative(high))
+    return mean, 1.0 + mean * (high - mean)
 
 
 @_jit
@@ -392,9 +380,9 @@ def follow(
         if side != 0 or values[n] <= low_limit or values[n] >= high_limit:
             fate = CENSORED
             below = side < 0 or (side == 0 and values[n] <= low_limit)
-            shift, left = truncated(-math.inf, z) if below else truncated(z, math.inf)
-            z = shift
-            error = shift * sd
+            shift, left = truncated(z if below else -z)
+            z = shift if below else -shift
+            error = z * sd
             trusted, shrink = variance, (1.0 - left) / variance
             stats[ASIDE_Z] = 0.0
         else:

@@ -210,8 +210,8 @@ def _weights(
     if seen[3] == CENSORED:
         below = side < 0 or (side == 0 and value <= layout.limits[k, 0])
         z = error / seen[1]
-        shift, spread = truncated(-math.inf, z) if below else truncated(z, math.inf)
-        return shift / seen[1], (1.0 - spread) / variance
+        shift, spread = truncated(z if below else -z)
+        return (shift if below else -shift) / seen[1], (1.0 - spread) / variance
     if seen[3] == CHANGE:
         _widen(layout, k, error * error / (ACCEPTED * ACCEPTED) - variance, p)
         trusted = _project(layout, k, p, h, ph) + (variance - known)
