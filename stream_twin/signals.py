@@ -95,6 +95,7 @@ class Catalogue:
 
     def __init__(self, signals: list[Signal]) -> None:
         self.signals = {signal.name: signal for signal in signals}
+        self.order = {name: number for number, name in enumerate(self.signals)}
         self._by_code: dict[tuple[str, str], Signal] = {}
         for signal in signals:
             _check(signal)

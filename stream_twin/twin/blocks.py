@@ -8,7 +8,7 @@ Whether something is settled is asked when the first sample after a tick comes, 
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import chain, pairwise, repeat
 from math import inf, isnan, nan
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from stream_twin.signals import Catalogue
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.filter import COUNT, LAST_AT, LAST_VALUE, SUM_Z, Floats, Ints, K, Row
+from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, LAST_AT, LAST_VALUE, Floats, Ints, K, Row
 from stream_twin.twin.model import Plan, PopulationModel, key_of
 
 CHECKPOINT_EVERY = 32
@@ -30,6 +30,8 @@ ID_BYTES = 8
 AT, RAW, CODE, AGE = range(4)
 COLUMNS = 4
 """Numbers that a block remembers of each sample; the time is that at which it is applied, which is ``AGE`` later than measured."""
+NEAR = 8
+"""So many samples from the end a place is looked for one by one."""
 MOST_CHANNELS = 4
 """Of a signal: the samples of further devices count as the last one's."""
 
@@ -168,13 +170,22 @@ class Block:
         if self.versions is not None:
             del self.versions[start:end]
 
-    def _order(self, index: int) -> tuple[float, float, bytes]:
-        start = index * COLUMNS
-        return self.samples[start], -self.samples[start + AGE], bytes(self.ids[index * ID_BYTES : (index + 1) * ID_BYTES])
-
-    def place(self, identity: bytes, at: float, age: float) -> int:
-        """Where a sample belongs: by time, then by id, so that the order of arrival does not matter."""
-        return bisect_left(range(len(self)), (at, -age, identity), key=self._order)
+    def place(self, code: int, identity: bytes, at: float, age: float) -> int:
+        """Where a sample belongs: by time, channel and id, so that the order of arrival does not matter."""
+        samples, index = self.samples, len(self)
+        if index > NEAR and samples[-NEAR * COLUMNS] > at:
+            index = bisect_right(range(index), at, key=lambda number: samples[number * COLUMNS])
+        own = -age, code, identity
+        while index:
+            start = (index - 1) * COLUMNS
+            if samples[start] < at:
+                break
+            if samples[start] == at:
+                known = -samples[start + AGE], samples[start + CODE], self.ids[(index - 1) * ID_BYTES : index * ID_BYTES]
+                if known < own:
+                    break
+            index -= 1
+        return index
 
 
 def series_identity(first: int, number: int) -> bytes:
@@ -188,7 +199,6 @@ class Blocks:
     def __init__(self, catalogue: Catalogue, pending_limit: int = 4000) -> None:
         self.pending_limit = pending_limit
         self._catalogue = catalogue
-        self._index = {name: number for number, name in enumerate(catalogue.signals)}
         self._slabs: dict[int, Slab] = {}
         self._lateness: dict[float, float] = {}
         """Each that a loaded block has, so that blocks share it."""
@@ -223,7 +233,7 @@ class Blocks:
         if len(mine) == MOST_CHANNELS:
             return mine[-1]
         own = [*block.channels, (signal, device)]
-        order = sorted(range(len(own)), key=lambda number: (self._index[own[number][0]], number))
+        order = sorted(range(len(own)), key=lambda number: (self._catalogue.order[own[number][0]], number))
         counts: dict[str, int] = {}
         for name, _ in own:
             counts[name] = counts.get(name, 0) + 1
@@ -240,11 +250,12 @@ class Blocks:
     def _move(self, block: Block, slab: Slab) -> None:
         """To another layout: what both have is kept, by name."""
         old, slot = block.slab, slab.take()
-        names = old.plan.names
-        slab.rows[slot] = kernel.converted(block.row, names, slab.plan)
-        block.checkpoints = tuple(
-            (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes()) for index, state in block.checkpoints
-        )
+        if block.checkpoints or block.settled_at > -inf:  # else nothing is known yet
+            names = old.plan.names
+            slab.rows[slot] = kernel.converted(block.row, names, slab.plan)
+            block.checkpoints = tuple(
+                (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes()) for index, state in block.checkpoints
+            )
         old.free(block.slot)
         block.slab, block.slot = slab, slot
 
@@ -268,13 +279,16 @@ class Blocks:
             self._ask(block, complete_to)
         samples = block.samples
         found = -1 if block.ids.rfind(identity) < 0 else block.find(identity)
-        if found < 0 and at > (samples[-COLUMNS] if samples else block.settled_at):
+        newest = samples[-COLUMNS] if samples else block.settled_at
+        # Samples of one moment mostly come in the order of their channels.
+        if found < 0 and (at > newest or (at == newest and samples and code > samples[-2] and samples[-1] == 0.0)):
             if version == 1 and block.versions is None:
                 samples.extend((at, raw, code, 0.0))
                 block.ids += identity
             else:
                 block.append(identity, (at, raw, code, 0.0), version)
-            self._dirty[id(block)] = block
+            if block.applied * COLUMNS == len(samples) - COLUMNS:
+                self._dirty[id(block)] = block
             if len(samples) > 2 * self.pending_limit * COLUMNS:
                 self._limit(block)
             return "applied"
@@ -295,7 +309,7 @@ class Blocks:
         elif at <= block.settled_at and at <= latest:
             return "late"
         when = max(at, block.settled_at)
-        index = block.place(identity, when, when - at)
+        index = block.place(code, identity, when, when - at)
         self._back_to(block, index)
         block.insert(index, identity, (when, raw, code, when - at), version)
         self._dirty[id(block)] = block
@@ -403,7 +417,7 @@ class Blocks:
         )
         for (block, index), row in zip(marked, before, strict=True):
             block.checkpoints += ((index, row.tobytes()),)
-        signals = np.array([self._index[signal.name] for signal in slab.plan.signals])
+        signals = np.array([self._catalogue.order[signal.name] for signal in slab.plan.signals])
         of = slab.plan.layout.channel_signal[np.maximum(codes, 0) // 3]  # amounts surprise nobody, theirs are NaN
         self._surprises.append((signals[of], seen[:, 2].astype(np.float32)))
 
@@ -445,9 +459,10 @@ class Blocks:
         """The first ``count`` samples are settled, ``state`` is what came of them."""
         stats = block.slab.stats
         before, after = stats(np.frombuffer(block.checkpoints[0][1])), stats(state)
-        for channel in np.flatnonzero(after[:, COUNT] > before[:, COUNT]).tolist():
-            mean = (after[channel, SUM_Z] - before[channel, SUM_Z]) / (after[channel, COUNT] - before[channel, COUNT])
-            self._settled.append((block, block.channels[channel][0], float(mean)))
+        full = after[:, COUNT] // CHUNK > before[:, COUNT] // CHUNK
+        if full.any():
+            for channel in np.flatnonzero(full).tolist():
+                self._settled.append((block, block.channels[channel][0], float(after[channel, CHUNK_MEAN])))
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
         # Copies are as large as what they hold, with none of the room that the longer ones grew.
         block.samples, block.ids = block.samples[count * COLUMNS :], block.ids[count * ID_BYTES :]
@@ -531,7 +546,7 @@ class Blocks:
         self._settled = [entry for entry in self._settled if entry[0].key != key]
 
     def take_settled(self) -> list[tuple[Block, str, float]]:
-        """Blocks and signals of which samples were settled since last taken, with the mean standardised innovation of those."""
+        """Blocks and signals of which a chunk was settled since last taken, with the mean standardised innovation of the last one."""
         taken, self._settled = self._settled, []
         return taken
 

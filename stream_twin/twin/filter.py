@@ -36,6 +36,8 @@ UNREST_S = 48 * 3600.0
 """Time constant with which surprises are forgotten."""
 CLIP = 4.0
 """A surprise beyond counts as this one in a channel's statistics: an artefact is no unrest."""
+CHUNK = 16
+"""Standardised innovations of which the mean is looked at, for drift."""
 LONGEST_GAP_S = 1e12
 """Of a block without samples."""
 SHOWN_DIGITS = 5
@@ -52,12 +54,14 @@ STATS = (
     "unrest_sum",
     "bias_sum",
     "repeats",
-    "total_count",
-    "total_z",
+    "count",
+    "chunk_sum",
+    "chunk_mean",
 )
 """What a state has of each channel: time, value and standardised innovation of its last sample; working value and innovation of a
 sample set aside (innovation 0: none); a person's noise; surprises of the last two days: how many, sum of squares, sum; how often
-the last value came again; count and sum of all standardised innovations."""
+the last value came again; how many standardised innovations there were, the sum of those since the last full :data:`CHUNK`, and
+that one's mean."""
 (
     LAST_AT,
     LAST_VALUE,
@@ -71,7 +75,8 @@ the last value came again; count and sum of all standardised innovations."""
     BIAS_SUM,
     REPEATS,
     COUNT,
-    SUM_Z,
+    CHUNK_SUM,
+    CHUNK_MEAN,
 ) = range(len(STATS))
 K = len(STATS)
 
@@ -286,7 +291,9 @@ def _take_z(stats: Floats, at: float, z: float) -> None:
     stats[UNREST_SUM] = kept * stats[UNREST_SUM] + clipped * clipped
     stats[BIAS_SUM] = kept * stats[BIAS_SUM] + clipped
     stats[COUNT] += 1.0
-    stats[SUM_Z] += z
+    stats[CHUNK_SUM] += z
+    if stats[COUNT] % CHUNK == 0.0:
+        stats[CHUNK_MEAN], stats[CHUNK_SUM] = stats[CHUNK_SUM] / CHUNK, 0.0
     stats[LAST_Z] = z
 
 

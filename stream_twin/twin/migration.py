@@ -23,7 +23,7 @@ def migrated(saved: Sequence[SavedBlock], population: PopulationModel) -> list[S
     if all(is_current(block, population) for block in saved):
         return list(saved)
     targets: dict[str, list[Channel]] = {}
-    order = {name: number for number, name in enumerate(population.models)}
+    order = population.catalogue.order
     for block in saved:
         for channel in block.channels:
             targets.setdefault(population.blocks[channel[0]], []).append(channel)
@@ -84,9 +84,9 @@ class _Sample(NamedTuple):
 
     at: float
     younger: float
+    code: int
     identity: bytes
     raw: float
-    code: int
     version: int
 
 
@@ -112,4 +112,4 @@ def _samples(block: SavedBlock, channels: list[Channel], plan: Plan, settled_at:
             new = kernel.input_code(plan.inputs.index(name))
         when = max(at, settled_at)
         identity = block.ids[number * ID_BYTES : (number + 1) * ID_BYTES]
-        yield _Sample(when, -(age + when - at), identity, raw, new, versions[number])
+        yield _Sample(when, -(age + when - at), new, identity, raw, versions[number])

@@ -455,5 +455,4 @@ def shipped(catalogue: Catalogue) -> dict[str, PopulationModel]:
 
 def key_of(channels: Iterable[tuple[str, int]], catalogue: Catalogue) -> tuple[tuple[str, int], ...]:
     """Signals with their numbers of channels, as :meth:`PopulationModel.plan` wants them."""
-    order = {name: number for number, name in enumerate(catalogue.signals)}
-    return tuple(sorted(channels, key=lambda channel: order[channel[0]]))
+    return tuple(sorted(channels, key=lambda channel: catalogue.order[channel[0]]))
