@@ -32,9 +32,7 @@ def rebuild(
     console = Console(stderr=True)
     with console.status("reading") as status:
         broker = app.broker(settings)
-        done = edge.rebuild(
-            broker, settings.prefix, patient, Pure(patient), by=by, wait_s=wait, tell=status.update
-        )
+        done = edge.rebuild(broker, settings.prefix, patient, Pure(patient), by=by, wait_s=wait, tell=status.update)
     typer.echo(
         f"{patient}: rebuilt from {done.samples} samples, of which {done.late} records had come too late; "
         f"taken over at offset {done.offset} of lane {done.lane}"

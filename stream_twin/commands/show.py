@@ -1,22 +1,18 @@
 """``stream-twin show``: what the twin of one patient believes, from ``twin.state`` alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
-from stream_twin.events import AlertChange, AnyInput, Estimate, Samples, SampleSeries
 from stream_twin.options import BROKER, from_settings
 from stream_twin.settings import Settings
 
-if TYPE_CHECKING:
-    from stream_twin.kafka.broker import Broker
-    from stream_twin.serve.plots import History
-
-
 LOG_WIDTH = 120
+HOUR_S = 3600.0
+AHEAD, MOST_AHEAD_S = 1 / 6, 12 * HOUR_S
+"""How far a picture looks ahead, as a share of what it shows of the past, and at most."""
 
 
 class UnknownPatient(LookupError):
@@ -29,15 +25,19 @@ def show(
     patient: Annotated[str, typer.Argument(help="The patient's id.")],
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the last hours: .png, .svg or .pdf.")] = None,
     hours: Annotated[float, typer.Option(min=0.1, help="How many hours the picture shows.")] = 24.0,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Draw only these; names of topics/signals.json [default: most samples]"),
+    ] = None,
 ) -> None:
     """Show what the twin of a patient believes now: levels, how sure, from when, and the open alerts with their reasons.
 
     Ages are by the service's own clock: that of the recording, where one is played. The picture reads the patient's lane of
-    twin.inputs, twin.estimates and alerts from their start.
+    twin.inputs and alerts from their start, and goes on a little beyond now with what is expected.
     """
     from stream_twin.app import broker as broker_of
     from stream_twin.kafka import state
-    from stream_twin.kafka.placing import full_name, generation_of, lane_of
+    from stream_twin.kafka.placing import generation_of, lane_of
     from stream_twin.lane import Lane
     from stream_twin.serve.patient_view import patient_view
     from stream_twin.signals import load
@@ -58,39 +58,18 @@ def show(
         console.width = LOG_WIDTH
     console.print(patient_view(belief, lane.open_alerts(patient), catalogue, console.width))
     if plot:
+        from stream_twin import pictures
         from stream_twin.serve.plots import plot_patient
 
-        history = _history(broker, settings.prefix, full_name(settings.prefix, "twin.inputs", suffix), lane_number, key)
+        known = pictures.from_lane(broker, settings.prefix, patient, catalogue)
+        span_s = hours * HOUR_S
+        ahead_s = min(span_s * AHEAD, MOST_AHEAD_S)
+        what = pictures.picture(known, belief.at - span_s, belief.at, smoothed=False, ahead_s=ahead_s)
         try:
-            plot_patient(plot, catalogue, belief.profile, history, until=belief.at, hours=hours)
+            plot_patient(plot, catalogue, what, signal or ())
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--plot") from None
-        typer.echo(f"{plot}: the last {hours:g} hours")
-
-
-def _history(broker: "Broker", prefix: str, inputs: str, lane: int, key: bytes) -> "History":
-    from stream_twin.kafka.reader import read
-    from stream_twin.serve.plots import History
-
-    history = History()
-    for record in read(broker, inputs, [lane]):
-        if record.key != key:
-            continue
-        entry = msgspec.json.decode(record.value or b"", type=AnyInput)
-        if isinstance(entry, Samples):
-            for sample in entry.samples:
-                if sample.value is not None:
-                    history.samples.setdefault(sample.signal, []).append((sample.at, sample.value))
-        elif isinstance(entry, SampleSeries):
-            pairs = zip(entry.at, entry.values, strict=True)
-            history.samples.setdefault(entry.signal, []).extend((at, value) for at, value in pairs if value is not None)
-    for record in read(broker, f"{prefix}twin.estimates", [lane]):
-        if record.key == key:
-            history.estimates.append(msgspec.json.decode(record.value or b"", type=Estimate))
-    for record in read(broker, f"{prefix}alerts", [lane]):
-        if record.key == key:
-            history.alerts.append(msgspec.json.decode(record.value or b"", type=AlertChange))
-    return history
+            raise typer.BadParameter(f"{error} in the last {hours:g} hours", param_hint="--plot") from None
+        typer.echo(f"{plot}: the last {hours:g} hours and the next {ahead_s / HOUR_S:.1g}")
 
 
 def register(app: typer.Typer) -> None:

@@ -14,10 +14,11 @@ from stream_twin.events import (
     RebuiltBase,
 )
 from stream_twin.lane.lane import Checkpoint, Record
-from stream_twin.lane.patient import Accepted
+from stream_twin.lane.patient import Accepted, Snapshot
 from stream_twin.lane.rebuild import in_order
 from stream_twin.lane.rebuilder import Replay
 from stream_twin.signals import Catalogue
+from stream_twin.twin.model import PopulationModel
 
 _decode = msgspec.json.Decoder(AnyInput).decode
 AIR = b'{"type":"environment"'
@@ -28,11 +29,16 @@ class Chart:
 
     A sample that came too late for the twin is in it as well: see :mod:`stream_twin.lane.rebuild`. Of corrections the last
     counts, and what was taken back is not there.
+
+    Args:
+        known: the patient's snapshot in ``twin.state``, for who it is and which devices it has where the log from then is gone.
     """
 
-    def __init__(self, catalogue: Catalogue, key: bytes) -> None:
+    def __init__(self, catalogue: Catalogue, key: bytes, known: bytes | None = None) -> None:
         self._key = key
         self._replay = Replay(catalogue, Checkpoint(), key, None)
+        if known is not None:
+            self._replay.introduce(msgspec.msgpack.decode(known, type=Snapshot).state)
         self._events: dict[str, PatientBody] = {}
         self._profiles: list[Profile] = []
         self.outcomes: dict[str, Outcome] = {}
@@ -70,6 +76,11 @@ class Chart:
         """The newest that counts; None for who is not known."""
         patient = self._replay.patients.get(self._key)
         return None if patient is None else patient.state.profile
+
+    @property
+    def population(self) -> PopulationModel:
+        """The model by which the twin follows the patient."""
+        return self._replay.patients[self._key].population
 
     @property
     def events(self) -> list[PatientBody]:

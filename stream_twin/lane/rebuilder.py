@@ -9,7 +9,7 @@ import msgspec
 from stream_twin.events import DeviceKind, PatientBase, RebuildBegun, RebuiltBase, Tick
 from stream_twin.lane.intake import decode
 from stream_twin.lane.lane import Checkpoint, Lane, Record
-from stream_twin.lane.patient import INPUT, Accepted, Patient
+from stream_twin.lane.patient import INPUT, Accepted, Patient, PatientState
 from stream_twin.lane.rebuild import file, in_order
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.signals import Catalogue
@@ -88,6 +88,14 @@ class Replay(Lane):
         if start is not None:
             self.position = self._load(key, start).covered + 1
         self._tick_to_come: tuple[Record, Tick] | None = None
+
+    def introduce(self, known: PatientState) -> None:
+        """Say who the patient is, whose profile the log has not any more."""
+        patient = self._new(self._key)
+        patient.state.assignments, patient.state.watched = known.assignments, known.watched
+        if known.profile is not None:
+            patient.state.profile = known.profile
+            patient.population = self._populations.of(known.profile)
 
     def feed(self, record: Record, careful: bool = False) -> None:
         """Apply what is this patient's or everybody's. Of ticks with nothing between them the last does."""

@@ -1,176 +1,167 @@
-"""A patient's last hours as a picture: samples, belief with its bands, what is usual, alerts."""
+"""A patient's time as one picture: what happened, every signal by scale with belief and samples, what drives them, what next."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecFromSubplotSpec
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
-from stream_twin.events import AlertChange, Estimate, Limits, Profile
+from stream_twin.serve import strip
+from stream_twin.serve.panels import (
+    BLUE,
+    DASHED,
+    DAY_S,
+    FAINT,
+    FEW,
+    GREEN,
+    INK,
+    ORANGE,
+    RULE,
+    VERMILION,
+    draw_alerts,
+    draw_contributions,
+    draw_driver,
+    draw_signal,
+    shade_forecast,
+    shade_nights,
+)
 from stream_twin.serve.patient_view import about
-from stream_twin.signals import Catalogue, Signal
+from stream_twin.serve.picture import MOST_DRIVERS, SCALES, Picture
+from stream_twin.signals import Catalogue
 
-HOUR_S, DAY_S = 3600.0, 86400.0
-"""Matplotlib counts days since 1970."""
-BLUE, GREEN, VERMILION, ORANGE, SKY, INK = "#0072B2", "#009E73", "#D55E00", "#E69F00", "#56B4E9", "#333333"
-"""Okabe and Ito's colours, told apart by every kind of colour vision; https://jfly.uni-koeln.de/color/"""
-ALERT = {"high": VERMILION, "medium": ORANGE, "low": SKY}
-QUARTILE = 0.6745 / 1.6449
-"""Half of a 50 % interval of a normal distribution as a share of half of its 90 % interval."""
-Floats = NDArray[np.float64]
-MOST = 8
-"""Signals in one picture."""
-
-
-@dataclass
-class History:
-    """What is known of one patient's past. ``samples``: signal -> (measured at, value); the others are in order of time."""
-
-    samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    estimates: list[Estimate] = field(default_factory=list)
-    alerts: list[AlertChange] = field(default_factory=list)
-
-    def between(self, since: float, until: float) -> "History":
-        """Alerts stay as they are: one that was raised before may be open still."""
-        samples = {name: sorted(row for row in rows if since <= row[0] <= until) for name, rows in self.samples.items()}
-        return History(samples, [estimate for estimate in self.estimates if since <= estimate.at <= until], self.alerts)
+WIDTH_INCHES = 11.0
+PANEL, SPARSE, DRIVER, CONTRIBUTIONS, HEADING = 1.0, 0.62, 0.75, 1.35, 0.2
+"""Heights in inches; a signal of few samples gets less."""
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "svg.hashsalt": "stream-twin",
+}
+"""Matplotlib's names; the same picture gives the same SVG."""
 
 
-def plot_patient(
-    path: Path, catalogue: Catalogue, profile: Profile, history: History, *, until: float, hours: float = 24.0
-) -> None:
-    """Draw the ``hours`` before ``until``, or what there is of them; the format is that of the file's name.
+def plot_patient(path: Path, catalogue: Catalogue, picture: Picture, signals: Iterable[str] = ()) -> None:
+    """Draw a picture of ``signals``, or of those with most samples; the format is that of the file's name.
 
     Raises:
-        ValueError: nothing of this patient lies in that time, or matplotlib does not know the format.
+        ValueError: there is nothing to show, or matplotlib does not know the format.
     """
-    since = until - hours * HOUR_S
-    history = history.between(since, until)
-    since = max(since, min((rows[0][0] for rows in history.samples.values() if rows), default=since))
-    names = _most_seen(catalogue, history)
-    if not names:
-        moment = datetime.fromtimestamp(until, UTC)
-        raise ValueError(f"nothing of {profile.patient_id} lies in the {hours:g} hours before {moment:%Y-%m-%d %H:%M} UTC")
-    zone = ZoneInfo(profile.time_zone) if profile.time_zone else UTC
-    with mpl.rc_context({"font.size": 9, "axes.edgecolor": "#aaaaaa", "axes.labelcolor": INK, "text.color": INK}):
-        figure = Figure(figsize=(11, 0.9 + 1.45 * len(names)), layout="constrained")
-        axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, name in zip(axes, names, strict=True):
-            axis.set_xlim(since / DAY_S, until / DAY_S)
-            _draw_signal(axis, catalogue[name], profile.limits.get(name, Limits()), history)
-            _draw_alerts(axis, name, history.alerts, since, until)
-            _shade_nights(axis, since, until, zone)
+    groups = picture.chosen(catalogue, signals)
+    happened = strip.marks(picture)
+    panels = [(heading, name) for scale, names in groups.items() for heading, name in _headed(SCALES[scale], names)]
+    drivers = picture.leading()
+    telling = [driver for driver in drivers if driver.contributions]
+    heights = [_height(picture, name) + (HEADING if heading else 0) for heading, name in panels]
+    heights += [DRIVER + (0 if place else HEADING) for place in range(len(drivers))]
+    if happened:
+        heights.insert(0, strip.ROW_INCHES * len(strip.rows_of(happened)) + 0.15)
+    if telling:
+        heights.append(CONTRIBUTIONS)
+    with mpl.rc_context(STYLE):
+        engine = ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.05, hspace=0.0)
+        figure = Figure(figsize=(WIDTH_INCHES, 1.2 + sum(heights)), layout=engine)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        timed = [figure.add_subplot(grid[row]) for row in range(len(heights) - bool(telling))]
+        places = iter(timed)
+        if happened:
+            strip.draw_strip(next(places), happened, picture)
+        for (heading, name), axis in zip(panels, places, strict=False):
+            draw_signal(axis, catalogue[name], picture)
+            draw_alerts(axis, name, picture.alerts, picture)
+            _head(axis, heading)
+        said = "median\nand range" if picture.now is None else "now\nand 90 %"
+        first = timed[bool(happened)]
+        first.text(1.012, 1.0, said, transform=first.transAxes, fontsize=7, color=FAINT, va="bottom", linespacing=1.1)
+        for place, (driver, axis) in enumerate(zip(drivers, timed[len(timed) - len(drivers) :], strict=True)):
+            draw_driver(axis, driver, picture)
+            _head(axis, "" if place else "Latent drivers")
+        _time(timed, picture)
+        if telling:
+            inner = GridSpecFromSubplotSpec(1, MOST_DRIVERS, grid[len(heights) - 1])
+            for column, driver in enumerate(telling):
+                draw_contributions(figure.add_subplot(inner[column]), driver, catalogue, picture.known_until)
+        _title(figure, picture)
+        handles = _legend(picture)
+        columns = (len(handles) + 1) // 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+        figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _headed(heading: str, names: list[str]) -> list[tuple[str, str]]:
+    return [("" if place else heading, name) for place, name in enumerate(names)]
+
+
+def _height(picture: Picture, name: str) -> float:
+    count = sum(picture.since <= point.at <= picture.known_until for point in picture.points.get(name, ()))
+    return PANEL if count > FEW else SPARSE
+
+
+def _head(axis: Axes, heading: str) -> None:
+    if heading:
+        axis.set_title(heading.upper(), loc="left", fontsize=7.5, color=FAINT, fontweight="bold", pad=4)
+
+
+def _time(timed: list[Axes], picture: Picture) -> None:
+    """One axis of time for all, by the patient's clock."""
+    zone = picture.zone
+    for axis in timed:
+        axis.set_xlim(picture.since / DAY_S, picture.until / DAY_S)
+        shade_nights(axis, picture.since, picture.until, zone)
+        shade_forecast(axis, picture)
         locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
-        axes[-1].xaxis.set_major_locator(locator)
-        axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]  # so is this
-        axes[-1].set_xlabel(f"time in {profile.time_zone or 'UTC'}")
-        figure.suptitle(f"{profile.patient_id}   {about(profile)}", x=0.01, ha="left", fontsize=12, fontweight="bold")
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=7, frameon=False)
-        figure.savefig(path, dpi=130)
+        axis.xaxis.set_major_locator(locator)
+        formatter = ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]  # so is this
+        axis.xaxis.set_major_formatter(formatter)
+        axis.grid(axis="x", color=RULE, lw=0.4, alpha=0.6)
+        if axis is not timed[-1]:
+            axis.tick_params(axis="x", labelbottom=False, length=0)
+            axis.xaxis.get_offset_text().set_visible(False)
+    timed[-1].set_xlabel(f"time in {picture.profile.time_zone or 'UTC'}", fontsize=8)
+    if picture.now is not None and picture.now < picture.until:
+        middle = (picture.now + picture.until) / 2 / DAY_S
+        across = timed[0].get_xaxis_transform()
+        timed[0].text(middle, 1.02, "forecast", transform=across, ha="center", va="bottom", fontsize=7.5, color=FAINT)
 
 
-def _most_seen(catalogue: Catalogue, history: History) -> list[str]:
-    """Signals with something to see, in the catalogue's order."""
-    seen = {
-        name: len(rows)
-        for name, rows in history.samples.items()
-        if len(rows) > 1 and name in catalogue and catalogue[name].scale != "environment"
-    }
-    most = sorted(seen, key=lambda name: -seen[name])[:MOST]
-    return [name for name in catalogue.signals if name in most]
-
-
-def _draw_signal(axis: Axes, signal: Signal, personal: Limits, history: History) -> None:
-    at, values = np.array(history.samples[signal.name]).T
-    dense = len(at) > 400
-    alpha, size = (0.25, 2) if dense else (0.7, 4)
-    axis.plot(at / DAY_S, values, ".", color=INK, alpha=alpha, markersize=size, mew=0)
-    rows = [(one.at, *_band(signal, one)) for one in history.estimates if signal.name in one.signals]
-    if rows:
-        at, low, lower, level, upper, high, baseline = np.array(rows).T
-        days = at / DAY_S
-        axis.fill_between(days, low, high, color=BLUE, alpha=0.15, lw=0)
-        axis.fill_between(days, lower, upper, color=BLUE, alpha=0.25, lw=0)
-        axis.plot(days, level, color=BLUE, lw=1.3)
-        axis.plot(days, baseline, color=GREEN, lw=1.2, ls=(0, (4, 2)))
-        _frame(axis, values, low, high)
-    bottom, top = axis.get_ylim()
-    for own, usual in zip((personal.low, personal.high), signal.limits, strict=True):
-        limit = usual if own is None else own
-        if limit is not None and bottom < limit < top:
-            axis.axhline(limit, color=VERMILION, lw=0.8, ls=":", alpha=0.8)
-    axis.set_ylabel(f"{signal.display.split(',')[0]}\n{signal.unit}", rotation=0, ha="right", va="center")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(colors="#777777", labelcolor=INK)
-
-
-def _band(signal: Signal, estimate: Estimate) -> tuple[float, ...]:
-    """90 % and 50 % interval around the level; the latter on the scale on which the belief is symmetric."""
-    about = estimate.signals[signal.name]
-    if signal.transform == "log_headroom":
-        room = [signal.ceiling + 1 - value for value in (about.low, about.level, about.high)]
-        lower = signal.ceiling + 1 - room[1] * (room[0] / room[1]) ** QUARTILE
-        upper = signal.ceiling + 1 - room[1] * (room[2] / room[1]) ** QUARTILE
-    elif signal.transform == "log" and about.low > 0:
-        lower = about.level * (about.low / about.level) ** QUARTILE
-        upper = about.level * (about.high / about.level) ** QUARTILE
+def _title(figure: Figure, picture: Picture) -> None:
+    zone, form = picture.zone, "%Y-%m-%d %H:%M"
+    until = f"{datetime.fromtimestamp(picture.known_until, zone):{form}}"
+    if picture.now is None:
+        when = f"{datetime.fromtimestamp(picture.since, zone):{form}} to {until}, in hindsight"
     else:
-        lower = about.level - QUARTILE * (about.level - about.low)
-        upper = about.level + QUARTILE * (about.high - about.level)
-    return about.low, lower, about.level, upper, about.high, about.baseline
+        when = f"as of {until}"
+    who = f"{picture.profile.patient_id}   {about(picture.profile)}"
+    figure.suptitle(f"{who}\n", x=0.01, ha="left", fontsize=12, fontweight="bold", linespacing=1.9)
+    figure.text(0.01, 1 - 0.36 / figure.get_figheight(), when, ha="left", va="top", fontsize=9, color=FAINT)
 
 
-def _frame(axis: Axes, values: Floats, low: Floats, high: Floats) -> None:
-    """The samples and most of the band; its first, wide minutes must not squeeze the rest."""
-    bottom, top = min(values.min(), np.quantile(low, 0.05)), max(values.max(), np.quantile(high, 0.95))
-    margin = 0.06 * max(top - bottom, 1e-6)
-    axis.set_ylim(bottom - margin, top + margin)
-
-
-def _draw_alerts(axis: Axes, subject: str, alerts: Sequence[AlertChange], since: float, until: float) -> None:
-    """A bar along the top for as long as an alert was open, in the colour of its priority at the time."""
-    lives: dict[str, list[AlertChange]] = {}
-    for change in alerts:
-        if change.subject in (subject, "person"):
-            lives.setdefault(change.alert_id, []).append(change)
-    for changes in lives.values():
-        ends = [change.at for change in changes[1:]] + [until]
-        for change, over in zip(changes, ends, strict=True):
-            begin, end = max(since, change.at), min(until, over)
-            if change.state != "resolved" and begin < end:
-                span = (begin / DAY_S, end / DAY_S)
-                colour = ALERT[change.priority]
-                axis.axvspan(*span, ymin=0.95, ymax=1.0, color=colour, lw=0)
-                axis.axvspan(*span, ymin=0.0, ymax=0.95, color=colour, alpha=0.08, lw=0)
-
-
-def _shade_nights(axis: Axes, since: float, until: float, zone: tzinfo) -> None:
-    """From 22 to 6 by the patient's clock."""
-    evening = datetime.fromtimestamp(since, zone).replace(hour=22, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    while evening.timestamp() < until:
-        morning = (evening + timedelta(days=1)).replace(hour=6)
-        begin, end = max(since, evening.timestamp()), min(until, morning.timestamp())
-        if begin < end:
-            axis.axvspan(begin / DAY_S, end / DAY_S, color="#000000", alpha=0.045, lw=0, zorder=0)
-        evening += timedelta(days=1)
-
-
-def _legend() -> list[Line2D | Patch]:
-    return [
-        Line2D([], [], color=INK, marker=".", ls="", alpha=0.6, label="samples"),
+def _legend(picture: Picture) -> list[Line2D | Patch]:
+    made: list[Line2D | Patch] = [Line2D([], [], color=INK, marker=".", ls="", alpha=0.75, label="samples")]
+    if any(point.aside for points in picture.points.values() for point in points):
+        made.append(Line2D([], [], marker="o", mfc="none", mec=VERMILION, ls="", ms=5, label="set aside"))
+    made += [
         Line2D([], [], color=BLUE, label="belief"),
         Patch(color=BLUE, alpha=0.4, lw=0, label="50 %"),
         Patch(color=BLUE, alpha=0.15, lw=0, label="90 % of samples"),
-        Line2D([], [], color=GREEN, ls=(0, (4, 2)), label="usual"),
-        Patch(color=VERMILION, lw=0, label="alert open"),
-        Patch(color="#000000", alpha=0.06, lw=0, label="night"),
+        Line2D([], [], color=GREEN, ls=DASHED, label="usual for this person"),
+        Line2D([], [], color=VERMILION, ls=":", lw=1, label="limit"),
     ]
+    if picture.alerts:
+        made += [
+            Line2D([], [], color=VERMILION, marker="^", label="alert, high"),
+            Line2D([], [], color=ORANGE, marker="D", ms=4.5, label="medium"),
+        ]
+    if picture.now is not None and picture.now < picture.until:
+        made.append(Patch(color=ORANGE, alpha=0.12, lw=0, label="forecast"))
+    made.append(Patch(color="#000000", alpha=0.06, lw=0, label="night"))
+    return made
