@@ -29,7 +29,7 @@ CHECKPOINT_EVERY = 32
 ID_BYTES = 8
 AT, RAW, CODE, AGE = range(4)
 COLUMNS = 4
-"""Numbers that a block remembers of each sample; the time is that at which it is applied, which is ``AGE`` later than measured."""
+"""Numbers that a block remembers of each sample; its time is that at which it is applied, ``AGE`` later than measured."""
 NEAR = 8
 """So many samples from the end a place is looked for one by one."""
 MOST_CHANNELS = 4
@@ -46,6 +46,9 @@ class Slab:
         self.plan = plan
         self.where = Row.of(plan.layout)
         self.empty = kernel.empty(plan.layout)
+        signals = plan.layout.channel_signal.repeat(3).tolist()
+        self.rank: list[int] = [*signals, *range(-len(plan.inputs), 0)]
+        """By code: where samples of one moment come, by their signals, amounts first."""
         self.rows = np.empty((0, self.where.width))
         self._free: list[int] = []
 
@@ -170,19 +173,25 @@ class Block:
         if self.versions is not None:
             del self.versions[start:end]
 
+    def follows(self, code: int) -> bool:
+        """Whether a sample of the newest one's time comes after it: those of one moment mostly come in that order."""
+        samples, rank = self.samples, self.slab.rank
+        return samples[-COLUMNS + AGE] == 0.0 and rank[code] > rank[int(samples[-COLUMNS + CODE])]
+
     def place(self, code: int, identity: bytes, at: float, age: float) -> int:
-        """Where a sample belongs: by time, channel and id, so that the order of arrival does not matter."""
+        """Where a sample belongs: by time, signal and id, so that the order of arrival does not matter."""
         samples, index = self.samples, len(self)
         if index > NEAR and samples[-NEAR * COLUMNS] > at:
             index = bisect_right(range(index), at, key=lambda number: samples[number * COLUMNS])
-        own = -age, code, identity
+        rank = self.slab.rank
+        own = -age, rank[code], identity
         while index:
             start = (index - 1) * COLUMNS
             if samples[start] < at:
                 break
             if samples[start] == at:
-                known = -samples[start + AGE], samples[start + CODE], self.ids[(index - 1) * ID_BYTES : index * ID_BYTES]
-                if known < own:
+                identity_there = self.ids[(index - 1) * ID_BYTES : index * ID_BYTES]
+                if (-samples[start + AGE], rank[int(samples[start + CODE])], identity_there) < own:
                     break
             index -= 1
         return index
@@ -272,16 +281,15 @@ class Blocks:
     ) -> Fate:
         """Take one sample, in the canonical unit, NaN where retracted; it is applied by the next :meth:`flush`.
 
-        ``complete_to`` must be the same until that flush. ``latest``: when the newest sample of its signal was taken; newer ones are
-        never too late, and count as that much older where their own time is settled.
+        ``complete_to`` must be the same until that flush. ``latest``: when the newest sample of its signal was taken; newer ones
+        are never too late, and count as that much older where their own time is settled.
         """
         if block.seen_to != complete_to:
             self._ask(block, complete_to)
         samples = block.samples
         found = -1 if block.ids.rfind(identity) < 0 else block.find(identity)
         newest = samples[-COLUMNS] if samples else block.settled_at
-        # Samples of one moment mostly come in the order of their channels.
-        if found < 0 and (at > newest or (at == newest and samples and code > samples[-2] and samples[-1] == 0.0)):
+        if found < 0 and (at > newest or (at == newest and samples and block.follows(code))):
             if version == 1 and block.versions is None:
                 samples.extend((at, raw, code, 0.0))
                 block.ids += identity
@@ -546,7 +554,7 @@ class Blocks:
         self._settled = [entry for entry in self._settled if entry[0].key != key]
 
     def take_settled(self) -> list[tuple[Block, str, float]]:
-        """Blocks and signals of which a chunk was settled since last taken, with the mean standardised innovation of the last one."""
+        """Blocks and signals of which a chunk was settled since last taken, with its mean standardised innovation."""
         taken, self._settled = self._settled, []
         return taken
 
@@ -564,9 +572,9 @@ def _marks(last: int, start: int, end: int, planned: tuple[int, ...]) -> list[in
 
 
 class SavedBlock(Struct, kw_only=True):
-    """A block in a snapshot. ``settled``: the kernel's row, float64; ``samples``: four float64 each; ``versions``: uint32; 8 bytes
-    per id; little-endian. The state after the samples is not saved: it follows. ``names``: of what the row
-    has, see :meth:`Names.spelled`; ``marks``: where checkpoints are."""
+    """A block in a snapshot. ``settled``: the kernel's row, float64; ``samples``: four float64 each; ``versions``: uint32; 8
+    bytes per id; little-endian. The state after the samples is not saved: it follows. ``names``: of what the row has, see
+    :meth:`Names.spelled`; ``marks``: where checkpoints are."""
 
     population: str
     names: str

@@ -1,13 +1,13 @@
 """The Kalman filter, compiled: sample after sample, block after block, the same bits whatever the batch.
 
-The state of a block has the elements of its :class:`~stream_twin.twin.model.Layout`. Every element is an Ornstein-Uhlenbeck process
-with rate ``r`` (1/s) and the elements share a stationary covariance ``S``, so with ``f = exp(-r * gap)`` prediction is exact for
+The state of a block has the elements of its :class:`~stream_twin.twin.model.Layout`. Every element is an Ornstein-Uhlenbeck
+process with rate ``r`` (1/s) and the elements share a stationary covariance ``S``, so with ``f = exp(-r * gap)`` prediction is exact for
 any gap, elementwise, and never diverges:
 
     x' = f * x        P' = S + f f^T * (P - S)
 
-Who is silent returns to the population. ``predict(a)`` then ``predict(b)`` equals ``predict(a + b)`` to rounding. All coupling sits in
-how a sample reads the elements, so an element that no sample has read yet stays independent of the others, to the bit: a state
+Who is silent returns to the population. ``predict(a)`` then ``predict(b)`` equals ``predict(a + b)`` to rounding. All coupling
+sits in how a sample reads the elements, so an element that no sample has read yet stays independent of the others, to the bit: a state
 can be extended at any time as if the element had been there from the start.
 
 Compiled by Numba, without its fast mathematics. A state is one row of numbers, see :class:`Row`.

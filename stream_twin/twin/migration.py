@@ -84,9 +84,10 @@ class _Sample(NamedTuple):
 
     at: float
     younger: float
-    code: int
+    rank: int
     identity: bytes
     raw: float
+    code: int
     version: int
 
 
@@ -112,4 +113,5 @@ def _samples(block: SavedBlock, channels: list[Channel], plan: Plan, settled_at:
             new = kernel.input_code(plan.inputs.index(name))
         when = max(at, settled_at)
         identity = block.ids[number * ID_BYTES : (number + 1) * ID_BYTES]
-        yield _Sample(when, -(age + when - at), new, identity, raw, versions[number])
+        rank = new if new < 0 else int(plan.layout.channel_signal[new // 3])
+        yield _Sample(when, -(age + when - at), rank, identity, raw, new, versions[number])
