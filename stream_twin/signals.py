@@ -29,6 +29,8 @@ class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
     fast_sd: float
     noise_sd: float
     circadian_sd: float = 0.0
+    circadian2_sd: float = 0.0
+    """Of a rhythm of half a day."""
     baseline_s: float = 30 * 86400.0
     slow_s: float = 12 * 3600.0
     fast_s: float = 1800.0
@@ -41,6 +43,8 @@ class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
     """What one unit left in an input's compartment does to it."""
     sensitivities: dict[str, float] = {}
     """How much that differs between persons: standard deviation of the effect, by input."""
+    noise_tail: float = math.inf
+    """The same, of a sample's own noise only: for signals whose surprises mostly are real."""
     tail: float = math.inf
     """Degrees of freedom of Student's t distribution of innovations: how little a surprising sample is trusted; inf: normal."""
     noise_count: float = math.inf
@@ -51,7 +55,7 @@ class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, name: str) -> None:
         """Raise ValueError where it contradicts itself; ``name``: of the signal."""
-        for part in ("between_sd", "slow_sd", "fast_sd", "noise_sd", "circadian_sd"):
+        for part in ("between_sd", "slow_sd", "fast_sd", "noise_sd", "circadian_sd", "circadian2_sd"):
             if not getattr(self, part) >= 0:
                 raise ValueError(f"signal {name}: {part} is {getattr(self, part)}, but must be 0 or more")
         if self.noise_sd == 0:
@@ -60,8 +64,8 @@ class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"signal {name}: it never moves, all of between_sd, slow_sd, fast_sd are 0")
         if not 0 <= self.momentum <= 1 or (self.momentum and not self.momentum_s < self.fast_s):
             raise ValueError(f"signal {name}: momentum must be in 0..1 and momentum_s less than fast_s")
-        if not self.tail > 2 or not self.noise_count > 0:  # below, Student's t has no variance
-            raise ValueError(f"signal {name}: tail must be above 2 and noise_count above 0")
+        if not self.tail > 2 or not self.noise_tail > 2 or not self.noise_count > 0:  # below, Student's t has no variance
+            raise ValueError(f"signal {name}: tail and noise_tail must be above 2 and noise_count above 0")
         if not self.source:
             raise ValueError(f"signal {name}: its model does not say where its numbers come from (source)")
 

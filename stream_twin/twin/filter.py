@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_twin.twin.model import COSINE, DAY_S, INPUT, SINE, Layout, Names, Plan
+from stream_twin.twin.model import COSINE, COSINE2, DAY_S, INPUT, SINE, SINE2, Layout, Names, Plan
 
 IMPLAUSIBLE = 5.0
 """An innovation beyond so many standard deviations is set aside until the next one agrees with it."""
@@ -235,6 +235,10 @@ def _read(layout: Layout, k: int, at: float, inputs: Floats, h: Floats) -> float
             value *= math.cos(phase)
         elif form == SINE:
             value *= math.sin(phase)
+        elif form == COSINE2:
+            value *= math.cos(2.0 * phase)
+        elif form == SINE2:
+            value *= math.sin(2.0 * phase)
         elif form >= INPUT:
             value *= inputs[form - INPUT]
         h[r] = value
@@ -314,13 +318,14 @@ def follow(
 
     An innovation of more than :data:`IMPLAUSIBLE` standard deviations is set aside, unless the sample before it of the same
     channel was set aside too and is nearer to it than to what was predicted: then it is a change, and is believed. A sample that
-    is censored updates by the moments of the truncated normal distribution. With ``tail`` degrees of freedom a surprising sample is
-    trusted as Student's t has it. A person's noise is learnt as in Sarkka and Nummenmaa, IEEE Trans. Autom. Control 54 (2009) 596.
+    is censored updates by the moments of the truncated normal distribution. With ``tail`` degrees of freedom a surprising sample
+    is trusted as Student's t has it, with ``noise_tail`` its noise is. A person's noise is learnt as in Sarkka and Nummenmaa, IEEE
+    Trans. Autom. Control 54 (2009) 596.
 
     Args:
         rows: (N, width), changed in place.
-        slots, times, values, ages, codes: (M,), which row; when, seconds; canonical unit, NaN is passed over; how much older it is
-            than its time says, seconds; see :func:`code_of` and :func:`input_code`.
+        slots, times, values, ages, codes: (M,), which row; when, seconds; canonical unit, NaN is passed over; how much older it
+            is than its time says, seconds; see :func:`code_of` and :func:`input_code`.
         marks: numbers of the samples, increasing, before which the row is copied.
         seen: (M, len(SEEN)), filled. before: (len(marks), width), filled with these copies.
     """
@@ -388,15 +393,17 @@ def follow(
         else:
             repeated = values[n] == stats[LAST_VALUE]
             stats[REPEATS] = stats[REPEATS] + 1.0 if repeated else 0.0
-            nu = layout.tail[k]
-            trusted = variance
+            nu, noise_nu = layout.tail[k], layout.noise_tail[k]
+            if math.isfinite(noise_nu):
+                noise *= max(1.0, (noise_nu + z * z) / (noise_nu + 1.0))
+            trusted = known + noise
             if stats[REPEATS] >= layout.frozen_after[k]:
                 fate = FROZEN
             elif abs(z) > IMPLAUSIBLE:
                 agrees = stats[ASIDE_Z] * z > 0.0 and abs(working - stats[ASIDE]) < 0.5 * abs(error)
                 fate = CHANGE if agrees else SET_ASIDE
             elif math.isfinite(nu):
-                trusted = variance * max(1.0, (nu + z * z) / (nu + 1.0))
+                trusted *= max(1.0, (nu + z * z) / (nu + 1.0))
             if fate == SET_ASIDE:
                 stats[ASIDE], stats[ASIDE_Z] = working, z
             else:
@@ -506,8 +513,8 @@ SHOWN = LOOKS.index("shown_level")
 def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats, Floats]:
     """What is believed of the blocks ``slots`` (N,) at ``at`` (N,), or at their last sample if that is later.
 
-    -> (N, m, LOOKS) of each signal, and (N, L, 2 + m) of each driver: mean, standard deviation, and what the samples of each signal
-    contributed to the mean; these add up to it.
+    -> (N, m, LOOKS) of each signal, and (N, L, 2 + m) of each driver: mean, standard deviation, and what the samples of each
+    signal contributed to the mean; these add up to it.
     """
     d, m = len(layout.rates), len(layout.means)
     where_at = d + d * (d + 1) // 2

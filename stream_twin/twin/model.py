@@ -28,14 +28,14 @@ from stream_twin.signals import Catalogue, Scale, Signal, SignalModel
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-KINDS = ("baseline", "slow", "fast", "momentum", "cosine", "sine")
+KINDS = ("baseline", "slow", "fast", "momentum", "cosine", "sine", "cosine2", "sine2")
 DAY_S = 86400.0
 CIRCADIAN_S = 45 * DAY_S
 """Time constant with which a daily rhythm is forgotten."""
 MOST_ELEMENTS = 64
 SD90 = 1.6448536269514722
 """Half the width of a normal distribution's central 90 %, in standard deviations."""
-CONSTANT, COSINE, SINE, INPUT = range(4)
+CONSTANT, COSINE, SINE, COSINE2, SINE2, INPUT = range(6)
 """How a coefficient of a reading goes with time."""
 FROZEN, LEAST_REPEAT = 1e-12, 0.7
 """A value repeated so often that chance would do it less than this is a frozen sensor's. Every sensor is granted the second as
@@ -95,15 +95,15 @@ class Layout(NamedTuple):
 
     rates: (d,) 1/s. stationary: (d (d + 1) / 2,) upper triangle, row by row. reads_start: (m + 1,) readings of signal k are
     ``reads_start[k]`` to ``reads_start[k + 1]``. reads_element, reads_form: (r,) which element, and :data:`CONSTANT`,
-    :data:`COSINE`, :data:`SINE`, or :data:`INPUT` plus the number of the input whose content it is multiplied with; reads_value:
-    (r,) coefficient. around: (r,) whether it is deviation, and not what is usual; own: (r,) whether a change that is accepted goes
-    there. means, noise, tail, prior_count: (m,) on the working scale: mean, variance of a sample, degrees of freedom of its tails
-    (inf: normal), how many samples the population's noise counts for (inf: a person's is never learnt). scale: (m, 3), see
-    :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2), canonical unit. frozen_after: (m,) repeats.
-    channel_signal: (c,). input_rates: (n,) 1/s; input_levels, input_offsets: (n,) see :class:`Input`; effects: (m, n)
-    per unit left in the compartment. input_of: (m,) the input into
-    which samples of the signal go, or -1. reach: (m,) half the width of the central 90 % of a sample's predictive distribution, in
-    its standard deviations. drivers: how many elements, the first ones, are drivers.
+    :data:`COSINE`, :data:`SINE`, the same of half a day, or :data:`INPUT` plus the number of the input whose content it is
+    multiplied with; reads_value: (r,) coefficient. around: (r,) whether it is deviation, and not what is usual; own: (r,) whether
+    a change that is accepted goes there. means, noise, tail, noise_tail, prior_count: (m,) on the working scale: mean, variance of
+    a sample, degrees of freedom of its tails and of its noise's (inf: normal), how many samples the population's noise counts for
+    (inf: a person's is never learnt). scale: (m, 3), see :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2),
+    canonical unit. frozen_after: (m,) repeats. channel_signal: (c,). input_rates: (n,) 1/s; input_levels, input_offsets: (n,) see
+    :class:`Input`; effects: (m, n) per unit left in the compartment. input_of: (m,) the input into which samples of the signal go,
+    or -1. reach: (m,) half the width of the central 90 % of a sample's predictive distribution, in its standard deviations.
+    drivers: how many elements, the first ones, are drivers.
     """
 
     rates: Floats
@@ -117,6 +117,7 @@ class Layout(NamedTuple):
     means: Floats
     noise: Floats
     tail: Floats
+    noise_tail: Floats
     prior_count: Floats
     scale: Floats
     limits: Floats
@@ -195,6 +196,8 @@ def own_elements(model: SignalModel) -> list[tuple[str, float, float]]:
         ("momentum", model.momentum_s, momentum_sd),
         ("cosine", CIRCADIAN_S, model.circadian_sd),
         ("sine", CIRCADIAN_S, model.circadian_sd),
+        ("cosine2", CIRCADIAN_S, model.circadian2_sd),
+        ("sine2", CIRCADIAN_S, model.circadian2_sd),
     )
     return [(kind, 1 / time, sd) for kind, time, sd in parts if sd > 0]
 
@@ -281,7 +284,7 @@ class PopulationModel:
         # Also those on which no signal that is here reacts yet: it finds them when it comes.
         others = [model for name, model in self.models.items() if self.blocks[name] == self.blocks[key[0][0]]]
         inputs = tuple(name for name in self.population.inputs if any(name in model.effects for model in others))
-        forms = {"cosine": COSINE, "sine": SINE} | {name: INPUT + number for number, name in enumerate(inputs)}
+        forms = {"cosine": COSINE, "sine": SINE, "cosine2": COSINE2, "sine2": SINE2} | {name: INPUT + number for number, name in enumerate(inputs)}
         rates = [1 / self.population.drivers[name].time_s for name in drivers]
         elements, sds = list(drivers), [1.0] * len(drivers)
         reads: list[list[tuple[int, int, float, float, float]]] = []
@@ -327,6 +330,7 @@ class PopulationModel:
             means=np.array([model.mean for model in models]),
             noise=np.array([model.noise_sd**2 for model in models]),
             tail=np.array([model.tail for model in models]),
+            noise_tail=np.array([model.noise_tail for model in models]),
             prior_count=np.array([model.noise_count for model in models]),
             scale=np.array([scale(signal) for signal in signals]),
             limits=np.array([_limits(model) for model in models]),

@@ -216,7 +216,9 @@ def _weights(
         _widen(layout, k, error * error / (ACCEPTED * ACCEPTED) - variance, p)
         trusted = _project(layout, k, p, h, ph) + (variance - known)
         return error / trusted, 1.0 / trusted
-    nu, trusted = layout.tail[k], variance
+    nu, noise_nu, trusted, z = layout.tail[k], layout.noise_tail[k], variance, error / seen[1]
+    if math.isfinite(noise_nu):
+        trusted = known + (variance - known) * max(1.0, (noise_nu + z * z) / (noise_nu + 1.0))
     if math.isfinite(nu):
-        trusted = variance * max(1.0, (nu + error * error / variance) / (nu + 1.0))
+        trusted *= max(1.0, (nu + z * z) / (nu + 1.0))
     return error / trusted, 1.0 / trusted
