@@ -83,8 +83,8 @@ def original(signal: Signal, x: Floats) -> Floats:
     return x
 
 
-def scored(signal: Signal, values: Floats, step: float, predicted: Predicted) -> Scored:
-    """``values`` (T,): canonical units; ``step``: what they are rounded to."""
+def scored(signal: Signal, values: Floats, step: Floats, predicted: Predicted) -> Scored:
+    """``values`` (T,): canonical units; ``step``: (T,), what they are rounded to."""
     low = predicted.cumulative(working(signal, values - step / 2))
     high = predicted.cumulative(working(signal, values + step / 2))
     if signal.transform == "log":  # nothing is below the least value, nor above a ceiling
@@ -99,13 +99,3 @@ def scored(signal: Signal, values: Floats, step: float, predicted: Predicted) ->
         error = values[part, None] - quantiles
         crps[part] = 2 * np.mean(np.maximum(LEVELS * error, (LEVELS - 1) * error), axis=1)
     return Scored(low, high, log_score, crps)
-
-
-def rounding(values: Floats, decimals: int) -> float:
-    """What a signal's values are rounded to: the most common distance of neighbouring values, at least a display step."""
-    distinct = np.unique(np.round(values, 6))
-    least = 10.0**-decimals
-    if len(distinct) < 3:
-        return least
-    gaps, counts = np.unique(np.round(np.diff(distinct), 3), return_counts=True)
-    return float(max(gaps[np.argmax(counts)], least))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from stream_twin.fitting.likelihood import NODES, People, log_likelihood
-from stream_twin.fitting.parameters import gradient_of, parameters, spread, with_values
+from stream_twin.fitting.parameters import Parameter, gradient_of, parameters, spread, with_values
 from stream_twin.fitting.recordings import Recorded
 from stream_twin.signals import Catalogue, Signal
 from stream_twin.twin.model import Plan, Population, PopulationModel, key_of, scale
@@ -19,8 +19,10 @@ Floats = NDArray[np.float64]
 
 STEPS = 200
 """Of the optimiser, at most."""
-SMALL = 1e-6
-"""Relative gain of a step at which it stops."""
+SMALL = 2e-6
+"""Relative gain of a round below which it stops."""
+ROUND = 40
+"""Steps after which is decided anew which samples are set aside."""
 DIGITS = 4
 """Significant digits of what is written: about a hundredth of the standard error."""
 
@@ -60,27 +62,27 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
         kept = (own.sides == 0) & (own.values > layout.limits[own.signals, 0]) & (own.values < layout.limits[own.signals, 1])
         if not kept.any():
             continue
-        nodes, weights = quadrature(plan, own.signals[kept], own.values[kept])
-        amounts = np.maximum(own.values[kept], 0.0)
-        parts.append((own.times[kept], own.signals[kept], values[kept], nodes, weights, amounts))
+        nodes, weights = quadrature(plan, own.signals[kept], own.values[kept], own.steps({signal.name: signal.decimals for signal in plan.signals})[kept])
+        parts.append((own.times[kept], own.signals[kept], values[kept], nodes, weights, own.values[kept]))
         used = np.unique(np.concatenate([reads[k] for k in np.unique(own.signals[kept])]))
         elements.append(used.astype(np.int64))
     return People(
         np.cumsum([0, *(len(part[0]) for part in parts)]),
         *(np.concatenate(column) for column in zip(*parts, strict=True)),
+        np.zeros(sum(len(part[0]) for part in parts), np.bool_),
         np.cumsum([0, *map(len, elements)]),
         np.concatenate(elements),
     )
 
 
-def quadrature(plan: Plan, signals: NDArray[np.int64], values: Floats) -> tuple[Floats, Floats]:
+def quadrature(plan: Plan, signals: NDArray[np.int64], values: Floats, steps: Floats) -> tuple[Floats, Floats]:
     """``nodes`` and ``weights`` of :class:`People`, Gauss-Legendre over what rounds to each value."""
     at, weight = np.polynomial.legendre.leggauss(NODES)
     nodes, weights = np.empty((len(values), NODES)), np.empty((len(values), NODES))
     for k, signal in enumerate(plan.signals):
         here = signals == k
         kind, ceiling, least = scale(signal)
-        written = values[here, None] + 0.5 * 10.0**-signal.decimals * at
+        written = values[here, None] + 0.5 * steps[here, None] * at
         if kind == 1:
             slope = 1 / np.maximum(written, least)
         elif kind == 2:
@@ -104,28 +106,56 @@ def estimate(
 
     Args:
         population: where it starts: which drivers and loadings there are, and from which numbers.
-        signals: those whose numbers are fitted; the others stay.
-        told: called after each step with its number and the log-likelihood per sample.
+        signals: those whose numbers are fitted; the others stay. Blocks are fitted one after another.
+        steps: of each block, at most.
+        told: called after each step with the number of steps and the block's log-likelihood per sample.
 
     Raises:
         ValueError: nobody has a sample of these signals.
     """
+    seen = {name for one in recorded for name in one.names}
+    names = [name for name in catalogue.signals if name in set(signals) & seen]
+    if not names:
+        raise ValueError(f"nobody has a sample of {', '.join(signals)}: nothing to fit")
     start = PopulationModel(population, catalogue)
-    names = [name for name in catalogue.signals if name in set(signals)]
+    fits = []
+    for block in dict.fromkeys(start.blocks[name] for name in names):
+        own = [name for name in names if start.blocks[name] == block]
+        fits.append(_block(population, catalogue, recorded, own, steps, told))
+        population = fits[-1].population
+    return _together(population, fits)
+
+
+def _together(population: Population, fits: Sequence[Fit]) -> Fit:
+    samples = sum(fit.samples for fit in fits)
+    end = sum(fit.log_likelihood * fit.samples for fit in fits) / samples
+    start = sum(fit.at_start * fit.samples for fit in fits) / samples
+    return Fit(population, end, start, samples, sum(fit.steps for fit in fits))
+
+
+def _block(
+    population: Population,
+    catalogue: Catalogue,
+    recorded: Sequence[Recorded],
+    names: Sequence[str],
+    steps: int,
+    told: Callable[[int, float], None],
+) -> Fit:
+    start = PopulationModel(population, catalogue)
     plan = start.plan(key_of([(name, 1) for name in names], catalogue))
-    if not any(np.isin(one.signals, [one.names.index(n) for n in names if n in one.names]).any() for one in recorded):
-        raise ValueError(f"nobody has a sample of {', '.join(names)}: nothing to fit")
     people = assemble(recorded, plan)
-    which = parameters(population, start.models, names, {signal.name: _rounding(signal) for signal in plan.signals})
+    which = parameters(population, start.models, names, dict(zip(names, _rounding(people, len(names)), strict=True)))
     at_start = np.array([parameter.start for parameter in which])
-    unit = np.array([_unit(p.what, p.prior, spread(start.models[p.of]) if p.of in start.models else 1.0) for p in which])
+    counts = np.bincount(people.signals, minlength=len(names))
+    weight = dict(zip(names, np.sqrt(counts.max() / np.maximum(counts, 1)), strict=True))
+    unit = np.array([_unit(p, spread(start.models[p.of]) if p.of in weight else 1.0) * weight.get(p.of, 1.0) for p in which])
     prior = np.array([parameter.prior for parameter in which])
     samples = len(people.times)
 
-    def lost(x: Floats) -> tuple[float, Floats]:
+    def lost(x: Floats, decide: bool = False) -> tuple[float, Floats]:
         values = at_start + x * unit
         there = PopulationModel(with_values(population, start.models, which, values), catalogue)
-        found, gradient = log_likelihood(there.plan(plan.key).layout, people)
+        found, gradient = log_likelihood(there.plan(plan.key).layout, people, decide=decide)
         away = (values - at_start) / prior
         slope = gradient_of(which, there.plan(plan.key), there.models, gradient) - away / prior
         return -(found.sum() - 0.5 * float(away @ away)) / samples, -slope * unit / samples
@@ -137,18 +167,24 @@ def estimate(
         told(done[0], -float(intermediate_result.fun))  # type: ignore[attr-defined]  # scipy has no types
 
     bounds = [((p.low - p.start) / u, (p.high - p.start) / u) for p, u in zip(which, unit, strict=True)]
-    first = lost(np.zeros(len(which)))[0]
-    result = minimize(
-        lost,
-        np.zeros(len(which)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        callback=after,
-        options={"maxiter": steps, "ftol": SMALL, "maxcor": 30},
-    )
-    fitted = with_values(population, start.models, which, at_start + result.x * unit)
-    return Fit(_short(fitted), -float(result.fun), -first, samples, done[0])
+    x, before = np.zeros(len(which)), math.inf
+    first = now = lost(x, decide=True)[0]
+    # In each round the same samples are set aside: where one begins or ceases to be, the likelihood has a step.
+    while done[0] < steps and before - now > SMALL * abs(now):
+        result = minimize(
+            lost,
+            x,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            callback=after,
+            options={"maxiter": min(ROUND, steps - done[0]), "ftol": SMALL / 10, "gtol": 1e-7, "maxcor": 30},
+        )
+        before, found = now, lost(result.x, decide=True)[0]
+        if found < now:
+            x, now = result.x, found
+    fitted = with_values(population, start.models, which, at_start + x * unit)
+    return Fit(_short(fitted), -now, -first, samples, done[0])
 
 
 def separate(
@@ -164,47 +200,33 @@ def separate(
 
     What the loadings did goes into the slowest part that the signal has, to begin with.
     """
-    seen = {name for one in recorded for name in one.names}
-    found, start, end, samples, most = dict(population.signals), 0.0, 0.0, 0, 0
-    for name in signals:
-        model = population.signals[name]
+    freed = {}
+    for name, model in population.signals.items():
         shared = sum(loading * loading for loading in model.loadings.values())
         part = "slow_sd" if model.slow_sd > 0 else "between_sd"
-        freed = msgspec.structs.replace(model, loadings={}, **{part: math.sqrt(getattr(model, part) ** 2 + shared)})
-        found[name] = freed
-        if name in seen:
-            own = msgspec.structs.replace(population, drivers={}, signals={name: freed})
-            fit = estimate(own, catalogue, recorded, [name], steps=steps, told=told)
-            found[name] = fit.population.signals[name]
-            start, end = start + fit.at_start * fit.samples, end + fit.log_likelihood * fit.samples
-            samples, most = samples + fit.samples, max(most, fit.steps)
-    whole = msgspec.structs.replace(population, drivers={}, signals=found)
-    return Fit(whole, end / samples, start / samples, samples, most)
+        freed[name] = msgspec.structs.replace(model, loadings={}, **{part: math.sqrt(getattr(model, part) ** 2 + shared)})
+    apart = msgspec.structs.replace(population, drivers={}, signals=freed)
+    return estimate(apart, catalogue, recorded, signals, steps=steps, told=told)
 
 
-def _rounding(signal: Signal) -> float:
-    """Standard deviation of rounding to a display step, on the working scale, at the signal's mean."""
-    step, mean = 10.0**-signal.decimals / math.sqrt(12), signal.model.mean
-    return (
-        step / math.exp(mean)
-        if signal.transform == "log"
-        else step * math.exp(mean)
-        if signal.transform == "log_headroom"
-        else step
-    )
+def _rounding(people: People, signals: int) -> list[float]:
+    """Standard deviation that rounding gives the middle sample of each signal, on its working scale: less noise has none."""
+    at, _ = np.polynomial.legendre.leggauss(NODES)
+    width = (people.nodes[:, -1] - people.nodes[:, 0]) / (at[-1] - at[0]) * 2
+    here = (width[people.signals == k] for k in range(signals))
+    return [float(np.median(some)) / math.sqrt(12) if len(some) else 0.0 for some in here]
 
 
-def _unit(what: str, prior: float, signal: float) -> float:
-    """Step of the optimiser in which a parameter is measured."""
-    return (
-        0.3 * signal
-        if what == "mean"
-        else prior
-        if math.isfinite(prior) and what.startswith("loadings")
-        else 0.3
-        if math.isfinite(prior)
-        else 0.01 * signal
-    )
+def _unit(parameter: Parameter, signal: float) -> float:
+    """About how well many samples tell a parameter: steps of the optimiser are measured in it; ``signal``: its spread."""
+    field = parameter.what.partition(":")[0]
+    if field == "mean":
+        return 0.3 * signal
+    if field == "loadings":
+        return 0.2 * signal
+    if field == "effects":
+        return 0.01 * signal
+    return 1.0 if field in ("noise_count", "tail") else 0.5 if field in ("slow_s", "fast_s", "time_s") else 0.2
 
 
 def _short(population: Population) -> Population:

@@ -23,7 +23,12 @@ from stream_twin.twin.model import CONSTANT, COSINE, DAY_S, INPUT, SINE, Layout
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
+AHEAD = 0.5
+"""Weight of a sample's score given only what is strictly older; the rest is that given also what came before it at its moment.
+Maximum likelihood has 0 here. But signals that say nearly the same at the same moment then take the drivers for themselves, and
+what is predicted for the next moment suffers."""
 NODES = 7
 """Of the quadrature over a rounding interval."""
 
@@ -33,8 +38,8 @@ class People(NamedTuple):
 
     ``times``, ``signals``, ``values`` (T,): seconds, number of the layout's signal, value on the working scale. ``nodes``,
     ``weights`` (T, NODES): values on the working scale and weights by which a density there becomes its mean over the rounding
-    interval in canonical units. ``amounts`` (T,) in canonical units, which go into inputs. ``elements`` (E,), from ``elements_start``: which elements of the layout
-    a person's state has.
+    interval in canonical units. ``amounts`` (T,) in canonical units, which go into inputs. ``aside`` (T,): whether it is set
+    aside. ``elements`` (E,), from ``elements_start``: which elements of the layout a person's state has.
     """
 
     start: Ints
@@ -44,6 +49,7 @@ class People(NamedTuple):
     nodes: Floats
     weights: Floats
     amounts: Floats
+    aside: Flags
     elements_start: Ints
     elements: Ints
 
@@ -61,8 +67,12 @@ class Gradient(NamedTuple):
     effects: Floats
 
 
-def log_likelihood(layout: Layout, people: People) -> tuple[Floats, Gradient]:
-    """Of each person, (P,), and the gradient of the sum. Nats; densities are in canonical units."""
+def log_likelihood(layout: Layout, people: People, *, decide: bool = True) -> tuple[Floats, Gradient]:
+    """Of each person, (P,), and the gradient of the sum. Nats; densities are in canonical units.
+
+    ``decide``: set samples aside as the filter does, and write that into ``people.aside``; otherwise what is written there holds,
+    and the likelihood is smooth.
+    """
     m, d, r, n = len(layout.means), len(layout.rates), len(layout.reads_value), layout.effects.shape[1]
     sizes = (m, m, m, m, d, d, r, m * n)
     persons = len(people.start) - 1
@@ -70,38 +80,50 @@ def log_likelihood(layout: Layout, people: People) -> tuple[Floats, Gradient]:
     full = np.zeros((d, d))
     full[np.triu_indices(d)] = layout.stationary
     full = full + np.triu(full, 1).T
-    _all(*_arrays(layout, full), *people, found, gradient)
+    _all(layout, people, full, found, gradient, decide)
     means, noise, tail, count, stationary, rates, reads, effects = np.split(gradient.sum(axis=0), np.cumsum(sizes)[:-1])
     return found, Gradient(means, noise, tail, count, stationary, rates, reads, effects.reshape(m, n))
 
 
-def _arrays(layout: Layout, full: Floats) -> tuple[NDArray, ...]:
-    return (
-        layout.rates, full, layout.reads_start, layout.reads_element, layout.reads_form, layout.reads_value, layout.means,
-        layout.noise, layout.tail, layout.prior_count, layout.input_rates, layout.effects, layout.input_of,
-    )  # fmt: skip
-
-
 @numba.njit(cache=True, parallel=True, error_model="numpy")
-def _all(
-    rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
-    input_of, start, times, signals, values, nodes, weights, amounts, elements_start, elements, found, gradient,
-):  # fmt: skip
-    for p in numba.prange(len(start) - 1):
-        a, b = start[p], start[p + 1]
-        own = elements[elements_start[p] : elements_start[p + 1]]
+def _all(layout: Layout, people: People, full: Floats, found: Floats, gradient: Floats, decide: bool) -> None:
+    for p in numba.prange(len(people.start) - 1):
+        a, b = people.start[p], people.start[p + 1]
         found[p] = _one(
-            rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates,
-            effects, input_of, times[a:b], signals[a:b], values[a:b], nodes[a:b], weights[a:b], amounts[a:b], own, gradient[p],
-        )  # fmt: skip
+            layout,
+            full,
+            people.times[a:b],
+            people.signals[a:b],
+            people.values[a:b],
+            people.nodes[a:b],
+            people.weights[a:b],
+            people.amounts[a:b],
+            people.aside[a:b],
+            people.elements[people.elements_start[p] : people.elements_start[p + 1]],
+            gradient[p],
+            decide,
+        )
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _one(
-    rates, full, reads_start, reads_element, reads_form, reads_value, means, noise, tail, count, input_rates, effects,
-    input_of, times, signals, values, nodes, weights, amounts, own, gradient,
-):  # fmt: skip
+    layout: Layout,
+    full: Floats,
+    times: Floats,
+    signals: Ints,
+    values: Floats,
+    nodes: Floats,
+    weights: Floats,
+    amounts: Floats,
+    aside: Flags,
+    own: Ints,
+    gradient: Floats,
+    decide: bool,
+) -> float:
     """One person: returns the log-likelihood, and fills ``gradient`` in the order of :class:`Gradient`'s fields."""
+    means, noise, tail, count = layout.means, layout.noise, layout.tail, layout.prior_count
+    reads_start, reads_element, reads_form = layout.reads_start, layout.reads_element, layout.reads_form
+    rates, reads_value, input_rates, effects = layout.rates, layout.reads_value, layout.input_rates, layout.effects
     d, m, total, n_inputs = len(own), len(means), len(times), len(input_rates)
     full_d, n_reads = len(rates), len(reads_value)
     place = np.full(full_d, -1)
@@ -129,6 +151,10 @@ def _one(
     f = np.empty(d)
     h_at, h_value = np.empty((total, 64), np.int64), np.empty((total, 64))
     h_count = np.zeros(total, np.int64)
+    begin, begin_of = 0, np.empty(total, np.int64)
+    kept_first_mean, kept_first = np.empty((steps, d)), np.empty((steps, d, d))
+    ahead_mean, ahead_spread, ahead_part = np.empty(total), np.empty(total), np.empty((total, NODES))
+    later_mean_bar, later_cov_bar = np.zeros(d), np.zeros((d, d))
     part, constant = np.empty((total, NODES)), np.full(m, 1 / math.sqrt(2 * math.pi))
     for k in range(m):
         nu = tail[k]
@@ -155,6 +181,7 @@ def _one(
         for j in range(n_inputs):
             level[t, j] = content[j]
             expected += effects[k, j] * content[j]
+        expected_fixed = expected
         c = 0
         for r in range(reads_start[k], reads_start[k + 1]):
             x = reads_value[r]
@@ -181,6 +208,23 @@ def _one(
         if math.isfinite(count[k]):
             free[t] = (count[k] + squares[k]) / (count[k] + seen[k])
         ratio[t] = min(max(free[t], LEAST_NOISE), MOST_NOISE)
+        if t == 0 or times[t] > times[t - 1]:
+            kept_first_mean[begin] = mean
+            kept_first[begin] = covariance
+            begin += 1
+        begin_of[t] = begin - 1
+        moment_mean, moment_covariance = kept_first_mean[begin - 1], kept_first[begin - 1]
+        ahead, V = expected_fixed, noise[k] * ratio[t]
+        for a in range(c):
+            ahead += h_value[t, a] * moment_mean[h_at[t, a]]
+            for b in range(c):
+                V += h_value[t, a] * h_value[t, b] * moment_covariance[h_at[t, a], h_at[t, b]]
+        ahead_mean[t], ahead_spread[t] = ahead, V
+        mass = 0.0
+        for a in range(NODES):
+            ahead_part[t, a] = weights[t, a] * _density(nodes[t, a] - ahead, V, tail[k], constant[k])
+            mass += ahead_part[t, a]
+        likelihood += AHEAD * math.log(max(mass, 1e-300))
         seen_at[t], squares_at[t] = seen[k], squares[k]
         nu = tail[k]
         v, V = values[t] - expected, q + noise[k] * ratio[t]
@@ -191,14 +235,16 @@ def _one(
         for a in range(NODES):
             part[t, a] = weights[t, a] * _density(nodes[t, a] - expected, V, nu, constant[k])
             mass += part[t, a]
-        likelihood += math.log(max(mass, 1e-300))
-        side = 0.0
-        if z2 > IMPLAUSIBLE * IMPLAUSIBLE:
-            side = 1.0 if v > 0 else -1.0
-        accepted = side == 0.0 or (outlier[k] == side and abs(values[t] - outlier_at[k]) < 0.5 * abs(v))
-        outlier[k] = 0.0 if accepted else side
-        outlier_at[k] = values[t]
-        if accepted:
+        likelihood += (1 - AHEAD) * math.log(max(mass, 1e-300))
+        if decide:
+            side = 0.0
+            if z2 > IMPLAUSIBLE * IMPLAUSIBLE:
+                side = 1.0 if v > 0 else -1.0
+            agrees = outlier[k] == side and abs(values[t] - outlier_at[k]) < 0.5 * abs(v)
+            aside[t] = side != 0.0 and not agrees
+            outlier[k] = side if aside[t] else 0.0
+            outlier_at[k] = values[t]
+        if not aside[t]:
             taken[t] = True
             w = V
             if math.isfinite(nu) and z2 > 1:
@@ -214,8 +260,10 @@ def _one(
             residual = min(v * v, CLIP * CLIP * V) * share * share + q * share
             squares[k] = NOISE_MEMORY * squares[k] + residual / noise[k]
             seen[k] = NOISE_MEMORY * seen[k] + 1
-        if input_of[k] >= 0:
-            content[input_of[k]] += amounts[t]
+        into = layout.input_of[k]
+        if into >= 0:
+            amount = amounts[t] - layout.input_offsets[into]
+            content[into] = amount if layout.input_levels[into] > 0 else content[into] + amount
     # Backward.
     g_means, g_noise, g_tail, g_count = gradient[:m], gradient[m : 2 * m], gradient[2 * m : 3 * m], gradient[3 * m : 4 * m]
     at = 4 * m
@@ -273,35 +321,34 @@ def _one(
                 nu_bar += w_bar * (V - v * v) / ((nu + 1) * (nu + 1))
             else:
                 V_bar += w_bar
-        # The score: the logarithm of a sum of densities.
-        expected, mass = values[t] - v, 0.0
-        for a in range(NODES):
-            mass += part[t, a]
-        for a in range(NODES):
-            share, x = part[t, a] / max(mass, 1e-300), nodes[t, a] - expected
-            if math.isfinite(nu):
-                z2 = x * x / V
-                V_bar += share * (-0.5 / V + (nu + 1) / 2 * z2 / (V * (nu - 2 + z2)))
-                v_bar -= share * (nu + 1) * x / (V * (nu - 2 + z2))
-                nu_bar += share * (
-                    slope[k] - 0.5 / (nu - 2) - 0.5 * math.log1p(z2 / (nu - 2))
-                    + (nu + 1) / 2 * z2 / ((nu - 2) * (nu - 2 + z2))
-                )  # fmt: skip
-            else:
-                V_bar += share * 0.5 * (x * x / V - 1) / V
-                v_bar -= share * x / V
+        x, y, z = _score(nodes[t], part[t], values[t] - v, V, nu, slope[k])
+        v_bar, V_bar, nu_bar = v_bar + (1 - AHEAD) * x, V_bar + (1 - AHEAD) * y, nu_bar + (1 - AHEAD) * z
+        x, ahead_V_bar, z = _score(nodes[t], ahead_part[t], ahead_mean[t], ahead_spread[t], nu, slope[k])
+        ahead_bar, ahead_V_bar, nu_bar = AHEAD * x, AHEAD * ahead_V_bar, nu_bar + AHEAD * z
         g_tail[k] += nu_bar
         q_bar += V_bar
-        noise_bar += V_bar
+        noise_bar += V_bar + ahead_V_bar
         g_noise[k] += noise_bar * ratio[t]
         if math.isfinite(count[k]) and LEAST_NOISE < free[t] < MOST_NOISE:
             bottom = count[k] + seen_at[t]
             free_bar = noise_bar * noise[k]
             squares_bar[k] += free_bar / bottom
             g_count[k] += free_bar * (1 - free[t]) / bottom
-        g_means[k] -= v_bar
+        g_means[k] -= v_bar + ahead_bar
         for j in range(n_inputs):
-            g_effects[k * n_inputs + j] -= v_bar * level[t, j]
+            g_effects[k * n_inputs + j] -= (v_bar + ahead_bar) * level[t, j]
+        # What was predicted at the moment's start is kept apart until the way back comes to it.
+        begins = begin_of[t]
+        before_mean, before_covariance = kept_first_mean[begins], kept_first[begins]
+        for a in range(c):
+            i, x, r = h_at[t, a], h_value[t, a], reads_start[k] + a
+            later_mean_bar[i] -= x * ahead_bar
+            along = 0.0
+            for b in range(c):
+                along += before_covariance[i, h_at[t, b]] * h_value[t, b]
+                later_cov_bar[i, h_at[t, b]] += ahead_V_bar * x * h_value[t, b]
+            if reads_form[r] == CONSTANT:
+                g_reads[r] += 2 * ahead_V_bar * along - ahead_bar * before_mean[i]
         for a in range(c):
             ph_bar[h_at[t, a]] += q_bar * h_value[t, a]
         before = mean_before[t]
@@ -317,6 +364,13 @@ def _one(
                 cov_bar[i, j] += 0.5 * x * ph_bar[j]
             for j in range(d):
                 cov_bar[j, i] += 0.5 * x * ph_bar[j]
+        if t == 0 or times[t] > times[t - 1]:
+            for i in range(d):
+                mean_bar[i] += later_mean_bar[i]
+                later_mean_bar[i] = 0.0
+                for j in range(d):
+                    cov_bar[i, j] += later_cov_bar[i, j]
+                    later_cov_bar[i, j] = 0.0
         if t > 0 and times[t] > times[t - 1]:
             gap = times[t] - times[t - 1]
             step -= 1
@@ -336,6 +390,30 @@ def _one(
     for i in range(d):
         g_stationary[own[i]] += cov_bar[i, i]
     return likelihood
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _score(
+    nodes: Floats, part: Floats, expected: float, variance: float, nu: float, slope: float
+) -> tuple[float, float, float]:
+    """Derivatives of the logarithm of the sum of ``part`` (NODES,), densities at ``nodes``: by the error, the variance, and ``nu``."""
+    mass = 0.0
+    for a in range(NODES):
+        mass += part[a]
+    error_bar, variance_bar, nu_bar = 0.0, 0.0, 0.0
+    for a in range(NODES):
+        share, x = part[a] / max(mass, 1e-300), nodes[a] - expected
+        z2 = x * x / variance
+        if math.isfinite(nu):
+            variance_bar += share * (-0.5 / variance + (nu + 1) / 2 * z2 / (variance * (nu - 2 + z2)))
+            error_bar -= share * (nu + 1) * x / (variance * (nu - 2 + z2))
+            nu_bar += share * (
+                slope - 0.5 / (nu - 2) - 0.5 * math.log1p(z2 / (nu - 2)) + (nu + 1) / 2 * z2 / ((nu - 2) * (nu - 2 + z2))
+            )
+        else:
+            variance_bar += share * 0.5 * (z2 - 1) / variance
+            error_bar -= share * x / variance
+    return error_bar, variance_bar, nu_bar
 
 
 @numba.njit(cache=True, error_model="numpy")

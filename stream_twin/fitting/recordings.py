@@ -1,6 +1,6 @@
 """Recorded people as arrays: what the service's own ingest makes of a data set's messages, in canonical units."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from stream_twin.signals import Catalogue
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+FINER = 3
 SIDES: dict[str | None, int] = {None: 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
 
 
@@ -45,6 +46,19 @@ class Recorded(NamedTuple):
         return self._replace(
             names=wanted, times=self.times[kept], signals=signals[kept], values=self.values[kept], sides=self.sides[kept]
         )
+
+
+    def steps(self, decimals: Mapping[str, int]) -> Floats:
+        """(T,) to what each sample is rounded: the coarsest of one to a thousandth of a display step that fits all of its signal."""
+        found = np.empty(len(self.times))
+        for k, name in enumerate(self.names):
+            here = self.signals == k
+            for digits in range(decimals[name], decimals[name] + FINER + 1):
+                scaled = self.values[here] * 10.0**digits
+                if np.all(np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1.0, np.abs(scaled))):
+                    break
+            found[here] = 10.0**-digits
+        return found
 
 
 class _Record(NamedTuple):

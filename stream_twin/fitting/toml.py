@@ -28,7 +28,12 @@ def text(population: Population, remark: str) -> str:
     for name, given in population.inputs.items():
         lines += ["", f"[inputs.{name}]", f"display = {_string(given.display)}", f"unit = {_string(given.unit)}"]
         lines += [f"time_s = {_number(given.time_s)}"]
-        lines += [f"signal = {_string(given.signal)}"] * (given.signal is not None)
+        if given.signal is not None:
+            lines.append(f"signal = {_string(given.signal)}")
+        if given.level:
+            lines.append("level = true")
+        if given.offset:
+            lines.append(f"offset = {_number(given.offset)}")
         lines += [f"source = {_string(given.source)}"]
     for name, model in population.signals.items():
         lines += ["", f"[signals.{name}]", *_model(model)]

@@ -142,8 +142,10 @@ def converted(row: Floats, names: Names, plan: Plan) -> Floats:
     where = Row.of(layout)
     kept = [(names.elements.index(name), place) for place, name in enumerate(new.elements) if name in names.elements]
     before, after = [pair[0] for pair in kept], [pair[1] for pair in kept]
+    fresh = [place for place in range(plan.d) if place not in after]
     target[after] = row[before]
     full = _full(layout.stationary, plan.d)
+    full[np.ix_(fresh, after)] = full[np.ix_(after, fresh)] = 0.0  # of a momentum that comes to what is known better than usual
     full[np.ix_(after, after)] = _full(row[old.covariance : old.at], len(names.elements))[np.ix_(before, before)]
     target[where.covariance : where.at] = full[np.triu_indices(plan.d)]
     target[where.at] = row[old.at]

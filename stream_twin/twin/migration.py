@@ -1,7 +1,7 @@
 """States under another model than the one they were made with: another version, or another population."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,20 +50,25 @@ def _merged(saved: Sequence[SavedBlock], channels: list[Channel], population: Po
     total = kernel.empty(plan.layout)
     stats = total[where.stats : where.inputs].reshape(-1, K)
     unknown = total[: where.at].copy()
+    settled_at = max(block.settled_at for block in sources)
+    samples = list[_Sample]()
+    inputs = set(plan.inputs)
     for block, row in zip(sources, rows, strict=True):
         if latest > -np.inf:
             kernel.advance(plan.layout, row, latest)
-        # What a source does not know is as in the empty state, so what the sources know adds up.
-        total[: where.at] += row[: where.at] - unknown
+        # What a source does not know is as in the empty state, and what one knows no other does: no two have a driver.
+        total[: where.at] = np.where(row[: where.at] == unknown, total[: where.at], row[: where.at])
         total[where.contributions :] += row[where.contributions :]
-        total[where.inputs : where.contributions] = np.maximum(  # each source had them all
-            total[where.inputs : where.contributions], row[where.inputs : where.contributions]
-        )
         mine = [number for number, channel in enumerate(channels) if channel in block.channels]
         stats[mine] = row[where.stats : where.inputs].reshape(-1, K)[mine]
+        # Amounts went into every source that has the input: they count once, what is settled of them and what is not.
+        own = inputs & set(Names.parsed(block.names).inputs)
+        inputs -= own
+        places = [where.inputs + plan.inputs.index(name) for name in own]
+        total[places] = row[places]
+        samples += _samples(block, channels, plan, own, settled_at)
     total[where.at] = latest
-    settled_at = max(block.settled_at for block in sources)
-    samples = sorted({sample for block in sources for sample in _samples(block, channels, plan, settled_at)})
+    samples.sort()
     return SavedBlock(
         population=population.population.name,
         names=plan.spelled,
@@ -96,7 +101,10 @@ def _own(block: SavedBlock, plan: Plan) -> Floats:
     return kernel.converted(np.frombuffer(block.settled), Names.parsed(block.names), plan)
 
 
-def _samples(block: SavedBlock, channels: list[Channel], plan: Plan, settled_at: float) -> Iterator[_Sample]:
+def _samples(
+    block: SavedBlock, channels: list[Channel], plan: Plan, own: Collection[str], settled_at: float
+) -> Iterator[_Sample]:
+    """Those of ``channels`` and the amounts that went into the inputs ``own``."""
     inputs = Names.parsed(block.names).inputs
     columns = np.frombuffer(block.samples).reshape(-1, COLUMNS).tolist()
     versions = [1] * len(columns) if block.versions is None else array("I", block.versions)
@@ -108,7 +116,7 @@ def _samples(block: SavedBlock, channels: list[Channel], plan: Plan, settled_at:
             new = kernel.code_of(channels.index(channel), int(code) % 3 - 1)
         else:
             name = inputs[int(-1 - code)]
-            if name not in plan.inputs:
+            if name not in own:
                 continue
             new = kernel.input_code(plan.inputs.index(name))
         when = max(at, settled_at)

@@ -51,7 +51,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "detection": (40.0, 400.0),
         "noise_count": 40.0,
     },
-    "lactate": {"loadings": {"load": 0.2, "inflammation": 0.15}},
+    "lactate": {"loadings": {"load": 0.2, "inflammation": 0.15}, "effects": {"meal": 0.001}},
 }
 """The signals of one block: what is not said here is as the catalogue has it."""
 PLAIN: dict[str, Any] = {"tail": inf, "noise_count": inf, "detection": (None, None)}
