@@ -88,11 +88,14 @@ def _follow(
     smoothed: bool,
     made: Retrospect,
 ) -> None:
-    devices: dict[str, dict[str | None, int]] = {}
+    worn: dict[str, set[str | None]] = {}
     for sample in known:
         if sample.device != INPUT and model.blocks[sample.signal] == head:
-            channels = devices.setdefault(sample.signal, {})
-            channels.setdefault(sample.device, len(channels))
+            worn.setdefault(sample.signal, set()).add(sample.device)
+    devices = {  # by name, which is how a block orders their samples of one moment
+        name: {device: number for number, device in enumerate(sorted(channels, key=lambda device: device or ""))}
+        for name, channels in worn.items()
+    }
     plan = model.plan(key_of(((name, len(channels)) for name, channels in devices.items()), model.catalogue))
     first = dict(zip((name for name, _ in plan.key), accumulate((count for _, count in plan.key), initial=0), strict=False))
     filed = [

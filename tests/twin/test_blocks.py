@@ -119,6 +119,15 @@ def test_any_order_of_arrival_gives_the_same_state_to_the_last_bit(seed, n, batc
     assert patient.facts() == expected.facts()
 
 
+def test_two_devices_that_measure_at_one_moment_may_be_heard_in_any_order():
+    """Their channels are numbered as they came."""
+    both = [Offer(FIRST, device, identity(k), T0, 70.0 + 9 * k) for k, device in enumerate(("watch", "belt"))]
+    others = [Offer("glucose", None, identity(7), T0, 150.0), Offer("insulin", "input", identity(8), T0, 3.0)]
+    start = Offer("lactate", None, identity(9), T0 - 60, 1.5)
+    facts = [filled([start, *some, *others])[0].facts() for some in (both, both[::-1])]
+    assert facts[0] == facts[1] == filled([start, *others[::-1], *both[::-1]])[0].facts()
+
+
 def test_the_person_of_these_tests_has_all_that_matters():
     offers = person(1, 400)
     patient, _ = filled(offers)
