@@ -5,7 +5,7 @@ BIN := .venv/bin
 PEERS := build/peers/.installed
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test check bench profile chaos rubbish backtest recordings
+.PHONY: install demo test check bench bench-kernel profile chaos rubbish backtest recordings
 
 install: $(INSTALLED)
 
@@ -34,6 +34,9 @@ check: install
 
 bench: install $(PEERS)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-kernel: install
+	$(BIN)/python -m benchmarks.kernel $(ARGS)
 
 profile: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'

@@ -18,6 +18,8 @@ from benchmarks.bench import MEASUREMENTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 Row = Mapping[str, Any]
+OTHERS = ("profile", "bench-kernel")
+"""Reports of other commands, ``make NAME``."""
 COLUMNS = ("report", "name", "unit", "min", "median", "max", "wanted", "met")
 
 
@@ -86,7 +88,7 @@ def fill(page: str, blocks: Mapping[str, str]) -> str:
 
 
 def main(page: Annotated[Path, typer.Option(help="The page to fill.")] = PAGE) -> None:
-    reports = {name: rows for name in (*MEASUREMENTS, "profile") if (rows := report.read(name))}
+    reports = {name: rows for name in (*MEASUREMENTS, *OTHERS) if (rows := report.read(name))}
     if not reports:
         raise typer.BadParameter(f"there is nothing in {report.DIRECTORY}: run make bench first")
     directory = page.parent / page.stem

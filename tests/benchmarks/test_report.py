@@ -45,7 +45,7 @@ def test_blocks_are_written_anew_and_nothing_else() -> None:
 
 def test_the_page_has_a_place_for_every_measurement() -> None:
     page = table.PAGE.read_text(encoding="utf-8")
-    assert table.fill(page, dict.fromkeys((*table.MEASUREMENTS, "profile"), ""))
+    assert table.fill(page, dict.fromkeys((*table.MEASUREMENTS, *table.OTHERS), ""))
 
 
 def test_tables_plots_and_rows_come_from_the_reports(tmp_path: Path) -> None:

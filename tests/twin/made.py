@@ -17,10 +17,12 @@ from scipy.linalg import solve_continuous_lyapunov
 from stream_twin import signals
 from stream_twin.signals import SignalModel
 from stream_twin.twin import filter as kernel
+from stream_twin.twin.blocks import Block, Blocks
 from stream_twin.twin.filter import SEEN, Row, code_of, from_working
 from stream_twin.twin.model import Driver, Input, Plan, Population, PopulationModel, key_of
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 CATALOGUE = signals.load()
 T0 = 1_760_000_000.0
 HOUR, DAY, YEAR = 3600.0, 86400.0, 365.25 * 86400.0
@@ -141,10 +143,10 @@ class Samples(NamedTuple):
 
     times: Floats
     values: Floats
-    signals: NDArray[np.int64]
+    signals: Ints
 
     @property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> Ints:
         return 3 * self.signals + 1
 
 
@@ -178,6 +180,11 @@ def follow(
         before,
     )
     return seen, before
+
+
+def block(blocks: Blocks, of: Plan, lateness_s: float) -> Block:
+    """One that knows all signals of the plan."""
+    return Block(b"p", blocks.slab(of), tuple((name, None) for name, _ in of.key), lateness_s)
 
 
 def channel(of: Plan, signal: str, number: int = 0) -> int:
