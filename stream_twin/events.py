@@ -478,6 +478,15 @@ class SignalEstimate(Message, frozen=True, kw_only=True):
     last_at: float
     surprise: float = 0.0
     """Standardised innovation of the last sample."""
+    doubt: str | None = None
+    """Why the sensor is trusted less than usual."""
+
+
+class DriverEstimate(Message, frozen=True, kw_only=True):
+    """A latent driver on which several signals load, in standard deviations of the population."""
+
+    mean: float
+    sd: float
 
 
 class Risk(Message, frozen=True, kw_only=True):
@@ -495,6 +504,9 @@ class Estimate(Message, frozen=True, kw_only=True):
     patient_id: str
     at: float
     signals: dict[str, SignalEstimate]
+    drivers: dict[str, DriverEstimate] = {}
+    unfit: str | None = None
+    """Why the population's numbers are not for this person."""
     state: str = "enrolled"
     risk: Risk | None = None
     open_alerts: int = 0

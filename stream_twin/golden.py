@@ -153,6 +153,7 @@ OTHERS: tuple[Struct, ...] = (
                 level=72.4, low=64.0, high=81.9, baseline=68.1, last_value=72.0, last_at=AT, surprise=0.3
             )
         },
+        drivers={"inflammation": events.DriverEstimate(mean=0.8, sd=0.6)},
         risk=events.Risk(probability=0.021, cohort="home", model_version=12, at=AT, reasons={"respiratory_rate.deviation": 0.31}),
         open_alerts=1,
         arrived_at=AT + 0.2,

@@ -45,7 +45,9 @@ def fit(
     people: Annotated[str | None, typer.Option(help="Only these: FROM..TO (by name) or A,B,C.")] = None,
     folds: Annotated[int, typer.Option(min=1, help="Deal the people out in turn into so many folds ...")] = 1,
     leave_out: Annotated[int, typer.Option(min=0, help="... and fit without this one, counted from 1; 0: with all.")] = 0,
-    only: Annotated[str | None, typer.Option("--signals", help="Only these signals: A,B,C. Default: all of the start file.")] = None,
+    only: Annotated[
+        str | None, typer.Option("--signals", help="Only these signals: A,B,C. Default: all of the start file.")
+    ] = None,
     alone: Annotated[bool, typer.Option("--alone", help="Each signal for itself: what joining is measured against.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser, at most.")] = STEPS,
     date: Annotated[str, typer.Option(help="Written into the file.")] = "",

@@ -62,7 +62,9 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
         kept = (own.sides == 0) & (own.values > layout.limits[own.signals, 0]) & (own.values < layout.limits[own.signals, 1])
         if not kept.any():
             continue
-        nodes, weights = quadrature(plan, own.signals[kept], own.values[kept], own.steps({signal.name: signal.decimals for signal in plan.signals})[kept])
+        nodes, weights = quadrature(
+            plan, own.signals[kept], own.values[kept], own.steps({signal.name: signal.decimals for signal in plan.signals})[kept]
+        )
         parts.append((own.times[kept], own.signals[kept], values[kept], nodes, weights, own.values[kept]))
         used = np.unique(np.concatenate([reads[k] for k in np.unique(own.signals[kept])]))
         elements.append(used.astype(np.int64))

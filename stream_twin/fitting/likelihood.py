@@ -393,9 +393,7 @@ def _one(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _score(
-    nodes: Floats, part: Floats, expected: float, variance: float, nu: float, slope: float
-) -> tuple[float, float, float]:
+def _score(nodes: Floats, part: Floats, expected: float, variance: float, nu: float, slope: float) -> tuple[float, float, float]:
     """Derivatives of the logarithm of the sum of ``part`` (NODES,), densities at ``nodes``: by the error, the variance, and ``nu``."""
     mass = 0.0
     for a in range(NODES):

@@ -47,7 +47,6 @@ class Recorded(NamedTuple):
             names=wanted, times=self.times[kept], signals=signals[kept], values=self.values[kept], sides=self.sides[kept]
         )
 
-
     def steps(self, decimals: Mapping[str, int]) -> Floats:
         """(T,) to what each sample is rounded: the coarsest of one to a thousandth of a display step that fits all of its signal."""
         found = np.empty(len(self.times))

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from stream_twin.alerts.desk import Desk
-from stream_twin.events import AssignedDevice, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
+from stream_twin.events import AssignedDevice, DriverEstimate, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.patient import Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
@@ -174,9 +174,15 @@ class Assessor:
                     last_value=s.last_value,
                     last_at=s.last_at,
                     surprise=round(s.surprise, 2),
+                    doubt=s.distrust,
                 )
                 for (name, s), row in zip(belief.signals.items(), rows.values(), strict=True)
             },
+            drivers={
+                name: DriverEstimate(mean=round(driver.mean, 2), sd=round(driver.sd, 2))
+                for name, driver in belief.drivers.items()
+            },
+            unfit=belief.unfit,
             state=belief.profile.state,
             risk=belief.risk,
             open_alerts=sum(1 for _ in patient.state.book.open()),

@@ -224,6 +224,10 @@ class Intake:
         block = patient.blocks.get(head)
         if block is None:
             block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, name, device, lateness_s)
+            for put in patient.state.amounts:
+                if put.signal in block.slab.plan.inputs:
+                    complete_to = self._own.complete_to
+                    self._blocks.put_in(block, put.signal, put.identity, put.at, put.value, put.version, complete_to)
         channels = block.channels
         channel = self._blocks.channel(block, patient.population, name, device)
         if name not in patient.latest:
@@ -250,6 +254,9 @@ class Intake:
         """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity."""
         for name, amount in amounts.items():
             digest = xxh3_64_digest(f"{name} {identity}".encode(), 2 * len(self.index))
+            if name in patient.population.population.inputs:
+                patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
+                del patient.state.amounts[:-EVENTS_KEPT]
             if self.gathered is not None or patient.state.rebuild is not None:
                 self._keep(patient, name, digest, at, amount, version, "streaming", INPUT, 0.0)
             for block in patient.blocks.values():

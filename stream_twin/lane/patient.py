@@ -115,6 +115,8 @@ class PatientState(Struct, kw_only=True):
     event_ids: dict[str, int] = {}
     """Clinical events, outcomes and commands already taken, with their versions: the last :data:`EVENTS_KEPT`."""
     risk: Risk | None = None
+    amounts: list[Accepted] = []
+    """What went into inputs, the last :data:`EVENTS_KEPT`: a signal on which they act may come later."""
     surrounded_at: dict[str, float] = {}
     """When what was last put into inputs from the patient's place was measured there, by input."""
     watched: bool = False

@@ -11,6 +11,11 @@ from stream_twin.twin.model import Driver
 
 NOISY = 3.0
 """Times the usual variance of a sample."""
+EXERCISE_S = 1800.0
+STEPS_PERIOD_S = 900.0
+"""Over which steps are counted where a sample does not say."""
+BRISK = 40.0
+"""Steps per minute, on average over such a period, of somebody who moves about on purpose."""
 DRIFTING = 8.0
 """Standard deviations of the mean surprise."""
 
@@ -66,8 +71,8 @@ class SignalBelief:
 
 @dataclass(slots=True)
 class DriverBelief:
-    """A latent driver, in standard deviations of what is usual in the population; ``contributions``: what the samples of each signal
-    contributed to ``mean``; they add up to it."""
+    """A latent driver, in standard deviations of the population; ``contributions``: what the samples of each signal contributed to
+    ``mean``; they add up to it."""
 
     driver: Driver
     mean: float
@@ -106,6 +111,16 @@ class Belief:
     """Why the population's numbers are not for this person; then there is no risk, and baselines are looser."""
     watched_since: float = 0.0
     """Lane clock when the patient's first input came."""
+
+    def exercising(self) -> bool:
+        """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves about: its signs are no illness."""
+        for name in ("steps", "steps_per_minute"):
+            steps = self.signals.get(name)
+            if steps is not None and self.at - steps.last_at <= EXERCISE_S:
+                minutes = (steps.period_s or STEPS_PERIOD_S) / 60 if name == "steps" else 1.0
+                if steps.last_value >= minutes * BRISK:
+                    return True
+        return False
 
     def local_time(self, at: float | None = None) -> datetime | None:
         """The patient's wall clock, or None without a time zone."""

@@ -184,7 +184,7 @@ class Block:
         if index > NEAR and samples[-NEAR * COLUMNS] > at:
             index = bisect_right(range(index), at, key=lambda number: samples[number * COLUMNS])
         rank = self.slab.rank
-        own = -age, rank[code], identity
+        own = -age, rank[code], bytearray(identity)
         while index:
             start = (index - 1) * COLUMNS
             if samples[start] < at:

@@ -284,7 +284,9 @@ class PopulationModel:
         # Also those on which no signal that is here reacts yet: it finds them when it comes.
         others = [model for name, model in self.models.items() if self.blocks[name] == self.blocks[key[0][0]]]
         inputs = tuple(name for name in self.population.inputs if any(name in model.effects for model in others))
-        forms = {"cosine": COSINE, "sine": SINE, "cosine2": COSINE2, "sine2": SINE2} | {name: INPUT + number for number, name in enumerate(inputs)}
+        forms = {"cosine": COSINE, "sine": SINE, "cosine2": COSINE2, "sine2": SINE2} | {
+            name: INPUT + number for number, name in enumerate(inputs)
+        }
         rates = [1 / self.population.drivers[name].time_s for name in drivers]
         elements, sds = list(drivers), [1.0] * len(drivers)
         reads: list[list[tuple[int, int, float, float, float]]] = []

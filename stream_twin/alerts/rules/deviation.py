@@ -1,15 +1,20 @@
 """A person unlike themselves: several signals at once against the person's own twin."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from msgspec import Meta
 
 from stream_twin.alerts.rule import Evidence, Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration, measured
-from stream_twin.twin.belief import Belief, SignalBelief
+from stream_twin.signals import SignalModel
+from stream_twin.twin.belief import Belief, DriverBelief, SignalBelief
 
 SUBJECT = "person"
+LARGE = 1.5
+"""Standard deviations of a driver that is worth telling."""
 SIGNALS = ("heart_rate", "respiratory_rate", "spo2", "body_temperature", "systolic_blood_pressure")
 HARMLESS_WHEN_HIGH = frozenset({"spo2"})
 """Nobody is told that a person has more oxygen than usual."""
@@ -36,9 +41,9 @@ class DeviationParameters(Parameters, frozen=True, kw_only=True):
 class Deviation(Rule[DeviationParameters]):
     """Several signals together are further from what is usual for this person at this time of day than chance explains.
 
-    The sum of the squared deviations, each in standard deviations of what is usual for it, against the chi-square
-    distribution. The filter's deviations are drawn towards 0 by as much as they are uncertain, so the chance that is
-    told is an upper bound.
+    The squared distance of the deviations from 0, in the measure of how they usually go together (they share latent drivers),
+    against the chi-square distribution. The filter's deviations are drawn towards 0 by as much as they are uncertain, so the
+    chance that is told is an upper bound. Who exercises is not judged.
     """
 
     name = "deviation"
@@ -52,18 +57,20 @@ class Deviation(Rule[DeviationParameters]):
     def judge(self, belief: Belief, parameters: DeviationParameters, standing: Standing) -> list[Verdict]:
         if belief.clock - belief.watched_since < parameters.least_watched_s:
             return []
+        if belief.exercising() and SUBJECT not in standing.alerts:
+            return []
         used: dict[str, tuple[float, SignalBelief]] = {}
-        total, newest = 0.0, 0.0
+        newest = 0.0
         oldest, max_sd = belief.at - parameters.max_age_s, parameters.max_sd
         for name in parameters.signals:
             signal = belief.signals.get(name)
             if signal is not None and signal.last_at >= oldest and signal.deviation_sd <= max_sd:
                 deviation = min(signal.deviation, 0.0) if name in HARMLESS_WHEN_HIGH else signal.deviation
                 used[name] = (deviation, signal)
-                total += deviation * deviation
                 newest = max(newest, signal.last_at)
-        if not used or (total <= len(used) and SUBJECT not in standing.alerts):
+        if not used or (all(abs(deviation) < 1 for deviation, _ in used.values()) and SUBJECT not in standing.alerts):
             return []
+        total = distance([deviation for deviation, _ in used.values()], [signal.model for _, signal in used.values()])
         chance = chi_square_tail(total, len(used))
         is_open = standing.open(SUBJECT)
         if chance > (parameters.clear_chance if is_open else parameters.chance):
@@ -78,9 +85,13 @@ class Deviation(Rule[DeviationParameters]):
             for _, (deviation, signal) in largest[:3]
             if abs(deviation) >= 1
         )
+        driver = max(belief.drivers.values(), key=lambda driver: abs(driver.mean), default=None)
+        if driver is not None and abs(driver.mean) >= LARGE:
+            told += f"; {driver.driver.display.lower()} {driver.mean:+.1f} standard deviations ({_shares(driver, belief)})"
         evidence: Evidence = {"chance": chance, "signals": float(len(used))}
         evidence |= {f"contribution.{name}": deviation**2 for name, (deviation, _) in largest}
         evidence |= {f"deviation.{name}": deviation for name, (deviation, _) in largest}
+        evidence |= {f"driver.{name}": driver.mean for name, driver in belief.drivers.items()}
         return [
             Verdict(
                 subject=SUBJECT,
@@ -95,6 +106,25 @@ class Deviation(Rule[DeviationParameters]):
                 at=newest,
             )
         ]
+
+
+def _shares(driver: DriverBelief, belief: Belief) -> str:
+    """Who moved a driver, in words: contributions of signals, largest first."""
+    largest = sorted(driver.contributions.items(), key=lambda item: -abs(item[1]))[:3]
+    return ", ".join(f"{belief.signals[name].signal.display} {share:+.1f}" for name, share in largest if name in belief.signals)
+
+
+def distance(deviations: Sequence[float], models: Sequence[SignalModel]) -> float:
+    """Squared Mahalanobis distance of deviations, each in its usual standard deviations, from 0.
+
+    Deviations correlate as their signals load on the same drivers; what is left is each signal's own.
+    """
+    names = sorted({name for model in models for name in model.loadings})
+    loadings = np.array([[model.loadings.get(name, 0.0) for name in names] for model in models]).reshape(len(models), -1)
+    covariance = loadings @ loadings.T + np.diag([model.slow_sd**2 + model.fast_sd**2 for model in models])
+    spread = np.sqrt(np.diag(covariance))
+    x = np.array(deviations)
+    return float(x @ np.linalg.solve(covariance / np.outer(spread, spread), x))
 
 
 def _odds(chance: float) -> str:

@@ -144,6 +144,8 @@ def _judge_one(
         reason += ", not clear of the limit yet"
     if belief.clock - belief.watched_since >= WELL_KNOWN_S:
         reason += f"; usual for this person {measured(signal.signal, signal.baseline)}"
+    if signal.distrust:
+        reason += f"; doubtful, {signal.distrust}"
     return Verdict(
         subject=name,
         active=True,
