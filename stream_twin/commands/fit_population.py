@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, tr
 from stream_twin import signals
 from stream_twin.datasets.published import DATASETS
 from stream_twin.fitting import toml
-from stream_twin.fitting.estimate import STEPS, Fit, estimate, separate
+from stream_twin.fitting.estimate import STEPS, estimate, separate
 from stream_twin.fitting.recordings import Reader
 from stream_twin.twin.model import Population, read
 
@@ -42,6 +42,7 @@ def fit(
     start: Annotated[
         str | None, typer.Option(help="File, or name of a shipped start, with the drivers, loadings and numbers to begin with.")
     ] = None,
+    also: Annotated[list[str] | None, typer.Option("--with", help="Together with another one: DATASET=PATH; repeat it.")] = None,
     people: Annotated[str | None, typer.Option(help="Only these: FROM..TO (by name) or A,B,C.")] = None,
     folds: Annotated[int, typer.Option(min=1, help="Deal the people out in turn into so many folds ...")] = 1,
     leave_out: Annotated[int, typer.Option(min=0, help="... and fit without this one, counted from 1; 0: with all.")] = 0,
@@ -53,19 +54,24 @@ def fit(
     date: Annotated[str, typer.Option(help="Written into the file.")] = "",
 ) -> None:
     """Estimate the numbers of a population from recorded people."""
-    if dataset not in USUAL:
-        raise typer.BadParameter(f"{dataset} is none of {', '.join(USUAL)}", param_hint="DATASET")
     if leave_out > folds:
         raise typer.BadParameter(f"fold {leave_out} of {folds} is none: choose 1 to {folds}", param_hint="--leave-out")
-    catalogue, source = signals.load(), DATASETS[dataset]
-    begin = read(start_file(start or USUAL[dataset]), catalogue).population
+    catalogue = signals.load()
+    begin = read(start_file(start or USUAL.get(dataset, dataset)), catalogue).population
     wanted = [name for name in begin.signals if only is None or name in only.split(",")]
     if only and set(only.split(",")) - begin.signals.keys():
         strange = ", ".join(sorted(set(only.split(",")) - begin.signals.keys()))
         raise typer.BadParameter(f"{strange}: not in the start file", param_hint="--signals")
-    chosen = [p for n, p in enumerate(chosen_people(source.people(path), people)) if leave_out == 0 or n % folds != leave_out - 1]
-    reader = Reader(source, path, catalogue)
-    recorded = [reader.read(person) for person in track(chosen, "reading")]
+    recorded, sources = [], []
+    for name, _, place in [(dataset, "=", str(path)), *(other.partition("=") for other in also or [])]:
+        if name not in USUAL or not Path(place).is_dir():
+            raise typer.BadParameter(f"{name}={place}: want one of {', '.join(USUAL)}, and its directory")
+        source = DATASETS[name]
+        everybody = source.people(Path(place)) if name != dataset else chosen_people(source.people(path), people)
+        chosen = [person for n, person in enumerate(everybody) if leave_out == 0 or n % folds != leave_out - 1]
+        reader = Reader(source, Path(place), catalogue)
+        recorded += [reader.read(person) for person in track(chosen, f"reading {name}")]
+        sources.append((name, len(chosen)))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as progress:
         task = progress.add_task("fitting", total=steps)
 
@@ -74,9 +80,9 @@ def fit(
 
         how = separate if alone else estimate
         found = how(begin, catalogue, recorded, wanted, steps=steps, told=told)
-    out.write_text(toml.text(_labelled(found, dataset, len(chosen), wanted, date), _remark(dataset)))
+    out.write_text(toml.text(_labelled(found.population, sources, wanted, date), _remark([name for name, _ in sources])))
     typer.echo(
-        f"{out}: {len(wanted)} signals, {found.samples} samples of {len(chosen)} people,"
+        f"{out}: {len(wanted)} signals, {found.samples} samples of {len(recorded)} people,"
         f" {found.at_start:.4f} -> {found.log_likelihood:.4f} nats per sample in {found.steps} steps"
     )
 
@@ -101,14 +107,14 @@ def chosen_people(everybody: list[str], wanted: str | None) -> list[str]:
     return found
 
 
-def _labelled(found: Fit, dataset: str, people: int, fitted: list[str], date: str) -> Population:
-    population = found.population
-    said = f"fitted to {DATASETS[dataset].title}, {people} people" + (f", {date}" if date else "")
+def _labelled(population: Population, sources: list[tuple[str, int]], fitted: list[str], date: str) -> Population:
+    said = "fitted to " + " and ".join(f"{DATASETS[name].title} ({people} people)" for name, people in sources)
+    said += f", {date}" if date else ""
     drivers = {name for signal in fitted for name in population.signals[signal].loadings}
     return msgspec.structs.replace(
         population,
         date=date or population.date,
-        attribution=[*dict.fromkeys([*population.attribution, ATTRIBUTION[dataset]])],
+        attribution=[*dict.fromkeys([*population.attribution, *(ATTRIBUTION[name] for name, _ in sources)])],
         signals={
             name: msgspec.structs.replace(model, source=said if name in fitted else model.source)
             for name, model in population.signals.items()
@@ -120,10 +126,10 @@ def _labelled(found: Fit, dataset: str, people: int, fitted: list[str], date: st
     )
 
 
-def _remark(dataset: str) -> str:
+def _remark(datasets: list[str]) -> str:
     return (
-        f"Made by `stream-twin fit {dataset}` (docs/twin.md). Means, standard deviations and loadings are on each signal's working\n"
-        "scale (signals.toml: its unit, or the logarithm of it), times in seconds, noise_count in samples."
+        f"Made by `stream-twin fit` from {', '.join(datasets)}; docs/twin.md has the command. Means, standard deviations and loadings\n"
+        "are on each signal's working scale (signals.toml: its unit, or the logarithm of it), times in seconds, noise_count in samples."
     )
 
 

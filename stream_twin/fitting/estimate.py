@@ -146,7 +146,7 @@ def _block(
     start = PopulationModel(population, catalogue)
     plan = start.plan(key_of([(name, 1) for name in names], catalogue))
     people = assemble(recorded, plan)
-    which = parameters(population, start.models, names, dict(zip(names, _rounding(people, len(names)), strict=True)))
+    which = parameters(population, start.models, names, dict(zip(names, _rounding(people, plan.signals), strict=True)))
     at_start = np.array([parameter.start for parameter in which])
     counts = np.bincount(people.signals, minlength=len(names))
     weight = dict(zip(names, np.sqrt(counts.max() / np.maximum(counts, 1)), strict=True))
@@ -211,12 +211,17 @@ def separate(
     return estimate(apart, catalogue, recorded, signals, steps=steps, told=told)
 
 
-def _rounding(people: People, signals: int) -> list[float]:
-    """Standard deviation that rounding gives the middle sample of each signal, on its working scale: less noise has none."""
-    at, _ = np.polynomial.legendre.leggauss(NODES)
-    width = (people.nodes[:, -1] - people.nodes[:, 0]) / (at[-1] - at[0]) * 2
-    here = (width[people.signals == k] for k in range(signals))
-    return [float(np.median(some)) / math.sqrt(12) if len(some) else 0.0 for some in here]
+def _rounding(people: People, signals: Sequence[Signal]) -> list[float]:
+    """Standard deviation of rounding to a display step at the middle sample of each signal, on its working scale.
+
+    Less noise has none: who rounds more finely would make it vanish, and the next device, which does not, be mistrusted for ever.
+    """
+    found = []
+    for k, signal in enumerate(signals):
+        middle = people.amounts[people.signals == k]
+        ends = np.median(middle) + np.array([-0.5, 0.5]) * 10.0**-signal.decimals if len(middle) else np.zeros(2)
+        found.append(float(np.diff(working(signal, ends))[0]) / math.sqrt(12))
+    return found
 
 
 def _unit(parameter: Parameter, signal: float) -> float:
