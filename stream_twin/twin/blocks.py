@@ -460,7 +460,9 @@ class Blocks:
         self.flush()
         block.lateness_s = lateness_s
         self._ask(block, complete_to)
-        while len(block) > self.pending_limit:
+        before = -1
+        while len(block) > self.pending_limit and len(block) != before:  # the next checkpoint may be beyond the limit
+            before = len(block)
             self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
 
     def _settle(self, block: Block, count: int, state: Floats) -> None:
