@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin import events
-from stream_twin.lane import Lane, Rebuilder, rebuild
+from stream_twin.lane import Lane, LaneSettings, Rebuilder, rebuild
 from stream_twin.lane.patient import Snapshot
 from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, state
 
@@ -283,3 +283,16 @@ def test_of_a_patient_who_is_not_known_nothing_is_rebuilt():
     ask(log)
     _, outputs = applied(log.records)
     assert dead_letters(outputs) == ["unknown_patient"]
+
+
+def test_no_more_is_remembered_than_the_limit_allows():
+    messages = [m for m in story(3, 60) if m[0] - m[1] <= 60]
+    log = begun()
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(pending_limit=64, lateness_s={"streaming": 7200.0})))
+    played(messages, sent, T0 + 3600, log)
+    offset = ask(log)
+    bring(log, base_of(log.records, offset))
+    before, after = applied(log.records[:-1])[0], applied(log.records)[0]
+    assert beliefs(after) == beliefs(before)  # none was too late
+    for block in after.patients[KEY].blocks.values():
+        assert len(block) <= 2 * 64
