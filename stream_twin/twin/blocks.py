@@ -447,7 +447,7 @@ class Blocks:
     def _settle_before(self, block: Block, watermark: float) -> None:
         for index, state in reversed(block.checkpoints):
             if index and block.samples[(index - 1) * COLUMNS] <= watermark:
-                self._settle(block, index, np.frombuffer(state))
+                self._settle(block, index, state)
                 return
 
     def _limit(self, block: Block) -> None:
@@ -465,21 +465,29 @@ class Blocks:
             before = len(block)
             self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
 
-    def _settle(self, block: Block, count: int, state: Floats) -> None:
+    def _settle(self, block: Block, count: int, state: Floats | bytes) -> None:
         """The first ``count`` samples are settled, ``state`` is what came of them."""
-        stats = block.slab.stats
-        before, after = stats(np.frombuffer(block.checkpoints[0][1])), stats(state)
-        full = after[:, COUNT] // CHUNK > before[:, COUNT] // CHUNK
-        if full.any():
-            for channel in np.flatnonzero(full).tolist():
-                self._settled.append((block, block.channels[channel][0], float(after[channel, CHUNK_MEAN])))
+        after = memoryview(state).cast("d") if isinstance(state, bytes) else memoryview(state)
+        self._chunks(block, memoryview(block.checkpoints[0][1]).cast("d"), after)
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
+        if count == len(block):
+            block.samples, block.versions, block.checkpoints, block.applied = array("d"), None, (), 0
+            block.ids.clear()
+            return
         # Copies are as large as what they hold, with none of the room that the longer ones grew.
         block.samples, block.ids = block.samples[count * COLUMNS :], block.ids[count * ID_BYTES :]
         if block.versions is not None:
             block.versions = block.versions[count:] if any(version != 1 for version in block.versions[count:]) else None
         block.applied -= count
         block.checkpoints = tuple((index - count, kept) for index, kept in block.checkpoints if index >= count)
+
+    def _chunks(self, block: Block, before: "memoryview[float]", after: "memoryview[float]") -> None:
+        """Note whose standardised innovations have filled a chunk between two states."""
+        start = block.slab.where.stats
+        for channel in block.channels:
+            if after[start + COUNT] // CHUNK > before[start + COUNT] // CHUNK:
+                self._settled.append((block, channel[0], after[start + CHUNK_MEAN]))
+            start += K
 
     def take_back(self, block: Block) -> None:
         """Forget what is not settled, as if it had not come yet."""
