@@ -15,7 +15,7 @@ Transform = Literal["identity", "log", "log_headroom"]
 always increasing in the value. At the logarithm's end values are taken half a display step inside it."""
 
 
-class SignalModel(msgspec.Struct, frozen=True, kw_only=True):
+class SignalModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a signal moves in the population; standard deviations and mean on the working scale, times in seconds.
 
     baseline: Ornstein-Uhlenbeck around ``mean`` with ``between_sd`` and ``baseline_s``; slow and fast deviations around it;

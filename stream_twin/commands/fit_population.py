@@ -42,7 +42,7 @@ def fit(
     start: Annotated[
         str | None, typer.Option(help="File, or name of a shipped start, with the drivers, loadings and numbers to begin with.")
     ] = None,
-    also: Annotated[list[str] | None, typer.Option("--with", help="Together with another one: DATASET=PATH; repeat it.")] = None,
+    also: Annotated[list[str] | None, typer.Option("--with", help="Together with others: DATASET=PATH, or DATASET:DAYS=PATH for each person's first days.")] = None,
     people: Annotated[str | None, typer.Option(help="Only these: FROM..TO (by name) or A,B,C.")] = None,
     folds: Annotated[int, typer.Option(min=1, help="Deal the people out in turn into so many folds ...")] = 1,
     leave_out: Annotated[int, typer.Option(min=0, help="... and fit without this one, counted from 1; 0: with all.")] = 0,
@@ -63,14 +63,16 @@ def fit(
         strange = ", ".join(sorted(set(only.split(",")) - begin.signals.keys()))
         raise typer.BadParameter(f"{strange}: not in the start file", param_hint="--signals")
     recorded, sources = [], []
-    for name, _, place in [(dataset, "=", str(path)), *(other.partition("=") for other in also or [])]:
-        if name not in USUAL or not Path(place).is_dir():
-            raise typer.BadParameter(f"{name}={place}: want one of {', '.join(USUAL)}, and its directory")
+    for what, _, place in [(dataset, "=", str(path)), *(other.partition("=") for other in also or [])]:
+        name, _, days = what.partition(":")
+        if name not in USUAL or not Path(place).is_dir() or (days and not days.isdigit()):
+            raise typer.BadParameter(f"{what}={place}: want one of {', '.join(USUAL)}, and its directory")
         source = DATASETS[name]
-        everybody = source.people(Path(place)) if name != dataset else chosen_people(source.people(path), people)
+        everybody = source.people(Path(place)) if place != str(path) else chosen_people(source.people(path), people)
         chosen = [person for n, person in enumerate(everybody) if leave_out == 0 or n % folds != leave_out - 1]
         reader = Reader(source, Path(place), catalogue)
-        recorded += [reader.read(person) for person in track(chosen, f"reading {name}")]
+        read_ = [reader.read(person) for person in track(chosen, f"reading {name}")]
+        recorded += [one.first(int(days)) for one in read_] if days else read_
         sources.append((name, len(chosen)))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as progress:
         task = progress.add_task("fitting", total=steps)

@@ -47,6 +47,11 @@ class Recorded(NamedTuple):
             names=wanted, times=self.times[kept], signals=signals[kept], values=self.values[kept], sides=self.sides[kept]
         )
 
+    def first(self, days: int) -> "Recorded":
+        """Of the first days only."""
+        kept = self.times < self.times[:1].sum() + 86400.0 * days
+        return self._replace(times=self.times[kept], signals=self.signals[kept], values=self.values[kept], sides=self.sides[kept])
+
     def steps(self, decimals: Mapping[str, int]) -> Floats:
         """(T,) to what each sample is rounded: the coarsest of one to a thousandth of a display step that fits all of its signal."""
         found = np.empty(len(self.times))

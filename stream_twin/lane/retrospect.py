@@ -98,20 +98,18 @@ def _follow(
     }
     plan = model.plan(key_of(((name, len(channels)) for name, channels in devices.items()), model.catalogue))
     first = dict(zip((name for name, _ in plan.key), accumulate((count for _, count in plan.key), initial=0), strict=False))
-    filed = [
-        (
-            s.at,
+    order = {name: number for number, (name, _) in enumerate(plan.key)} | {n: -1 - i for i, n in enumerate(plan.inputs)}
+    samples = [s for s in known if s.signal in (plan.inputs if s.device == INPUT else devices)]
+    samples.sort(key=lambda s: (s.at, order[s.signal], s.identity))  # those of one moment as a block has them
+    codes = np.array(
+        [
             kalman.input_code(plan.inputs.index(s.signal))
             if s.device == INPUT
-            else kalman.code_of(first[s.signal] + devices[s.signal][s.device], s.side),
-            s.identity,
-            s,
-        )
-        for s in known
-        if s.signal in (plan.inputs if s.device == INPUT else devices)
-    ]
-    filed.sort(key=lambda entry: entry[:3])  # those of one moment as a block has them
-    samples, codes = [entry[3] for entry in filed], np.array([entry[1] for entry in filed], np.int64)
+            else kalman.code_of(first[s.signal] + devices[s.signal][s.device], s.side)
+            for s in samples
+        ],
+        np.int64,
+    )
     times, values = np.array([s.at for s in samples]), np.array([s.value for s in samples])
     ages = np.zeros(len(samples))
     rows, seen = _rows(plan, times, values, ages, codes, moments)

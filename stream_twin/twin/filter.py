@@ -395,17 +395,19 @@ def follow(
         else:
             repeated = values[n] == stats[LAST_VALUE]
             stats[REPEATS] = stats[REPEATS] + 1.0 if repeated else 0.0
-            nu, noise_nu = layout.tail[k], layout.noise_tail[k]
-            if math.isfinite(noise_nu):
-                noise *= max(1.0, (noise_nu + z * z) / (noise_nu + 1.0))
-            trusted = known + noise
+            trusted = variance
             if stats[REPEATS] >= layout.frozen_after[k]:
                 fate = FROZEN
             elif abs(z) > IMPLAUSIBLE:
                 agrees = stats[ASIDE_Z] * z > 0.0 and abs(working - stats[ASIDE]) < 0.5 * abs(error)
                 fate = CHANGE if agrees else SET_ASIDE
-            elif math.isfinite(nu):
-                trusted *= max(1.0, (nu + z * z) / (nu + 1.0))
+            else:
+                nu, noise_nu = layout.tail[k], layout.noise_tail[k]
+                if math.isfinite(noise_nu):
+                    noise *= max(1.0, (noise_nu + z * z) / (noise_nu + 1.0))
+                    trusted = known + noise
+                if math.isfinite(nu):
+                    trusted *= max(1.0, (nu + z * z) / (nu + 1.0))
             if fate == SET_ASIDE:
                 stats[ASIDE], stats[ASIDE_Z] = working, z
             else:

@@ -46,7 +46,7 @@ WIDER = 2.0
 POPULATIONS = Path(__file__).with_name("populations")
 
 
-class Driver(Struct, frozen=True, kw_only=True):
+class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A latent driver: no sensor reads it, several signals load on it. ``time_s``: its time constant."""
 
     display: str
@@ -55,7 +55,7 @@ class Driver(Struct, frozen=True, kw_only=True):
     source: str
 
 
-class Input(Struct, frozen=True, kw_only=True):
+class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known to act on signals: a compartment into which amounts go, and which empties with ``time_s``.
 
     ``unit``: of the amounts; ``signal``: whose samples are amounts, where one of the catalogue's is.
@@ -72,7 +72,7 @@ class Input(Struct, frozen=True, kw_only=True):
     """Taken off each sample of ``signal``: where it has no effect."""
 
 
-class Population(Struct, frozen=True, kw_only=True):
+class Population(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file. ``signals`` replace the catalogue's models; ``holds_for``: on whom it was fitted, in words."""
 
     name: str

@@ -50,13 +50,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "loadings": {"arousal": 12.0},
         "effects": {"insulin": -25.0, "meal": 1.8},
         "sensitivities": {"insulin": 8.0, "meal": 0.5},
+        "circadian2_sd": 6.0,
         "detection": (40.0, 400.0),
+        "noise_tail": 4.0,
         "noise_count": 40.0,
     },
     "lactate": {"loadings": {"load": 0.2, "inflammation": 0.15}, "effects": {"meal": 0.001}},
 }
 """The signals of one block: what is not said here is as the catalogue has it."""
-PLAIN: dict[str, Any] = {"tail": inf, "noise_count": inf, "detection": (None, None)}
+PLAIN: dict[str, Any] = {"tail": inf, "noise_tail": inf, "noise_count": inf, "detection": (None, None)}
 """What makes a model linear and Gaussian, for oracles that know nothing else."""
 
 
@@ -235,6 +237,7 @@ class Textbook:
                 self._set(f"{name}.fast", m.fast_s, m.fast_sd)
             for part in ("cosine", "sine"):
                 self._set(f"{name}.{part}", 45 * DAY, m.circadian_sd)
+                self._set(f"{name}.{part}2", 45 * DAY, m.circadian2_sd)
             for source, sd in m.sensitivities.items():
                 self._set(f"{name}.{source}", m.baseline_s, sd)
         assert (self.rates > 0).all(), "an element that the definitions do not know"
@@ -260,6 +263,7 @@ class Textbook:
         h, m = np.zeros(len(self.elements)), self.models[name]
         angle = 2 * math.pi * math.fmod(at, DAY) / DAY
         parts = {"baseline": 1.0, "slow": 1.0, "fast": 1.0, "momentum": -1.0, "cosine": math.cos(angle), "sine": math.sin(angle)}
+        parts |= {"cosine2": math.cos(2 * angle), "sine2": math.sin(2 * angle)}
         for part, factor in parts.items():
             if f"{name}.{part}" in self.elements:
                 h[self.elements.index(f"{name}.{part}")] = factor

@@ -443,6 +443,26 @@ def test_student_s_tails_trust_a_surprising_sample_less():
         assert rows[1][0, 0] / rows[0][0, 0] == pytest.approx(min(1, (nu + 1) / (nu + z * z)), rel=1e-12)
 
 
+def test_a_noise_with_tails_has_more_of_it_in_a_surprising_sample():
+    nu, prior, noise = 4.0, 9.0, 2.25
+    for z in (0.5, 1.0, 2.0, 4.5):
+        row = made.empty(one())
+        made.follow(one(noise_tail=nu), row, [T0], [z * math.sqrt(prior + noise)], 1)
+        trusted = noise * max(1.0, (nu + z * z) / (nu + 1))
+        assert row[0, 0] == pytest.approx(z * math.sqrt(prior + noise) * prior / (prior + trusted), rel=1e-12)
+        assert row[0, 1] == pytest.approx(1 / (1 / prior + 1 / trusted), rel=1e-12)
+
+
+@pytest.mark.parametrize("tails", [{"tail": 4.0}, {"noise_tail": 4.0}, {"tail": 4.0, "noise_tail": 4.0}])
+def test_a_change_is_believed_whatever_the_tails(tails):
+    expected, row = made.empty(one()), made.empty(one())
+    values = [60.0, 61.0]
+    made.follow(one(), expected, [T0, T0 + 60], values, 1)
+    seen, _ = made.follow(one(**tails), row, [T0, T0 + 60], values, 1)
+    assert seen[:, 3].tolist() == [SET_ASIDE, CHANGE]
+    assert row.tobytes() == expected.tobytes()
+
+
 def test_a_frozen_sensor_stops_informing_and_is_heard_again_once_it_moves():
     row, at = calm(PLAN)
     code = made.code(PLAN, "heart_rate")

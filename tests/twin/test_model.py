@@ -2,6 +2,7 @@
 
 import math
 from math import inf
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from stream_twin.signals import SignalModel
 from stream_twin.twin.filter import Row, empty
 from stream_twin.twin.model import (
     MOST_ELEMENTS,
+    POPULATIONS,
     WIDER,
     Input,
     Names,
@@ -40,6 +42,7 @@ def test_a_signal_has_the_elements_that_its_model_speaks_of():
         "slow_sd": ["slow"],
         "fast_sd": ["fast"],
         "circadian_sd": ["cosine", "sine"],
+        "circadian2_sd": ["cosine2", "sine2"],
     }
     for part, expected in kinds.items():
         found = own_elements(SignalModel(**{**bare, part: 3.0}))
@@ -186,6 +189,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path.write_text('name = "mine"\nversion = "first"\n')
     with pytest.raises(ValueError, match=r"mine\.toml: .*version"):
         read(path, CATALOGUE)
+
+
+def test_a_word_in_a_file_that_nobody_knows_is_refused(tmp_path):
+    """Else a number with a slip in its name would silently do nothing."""
+    whole = Path(POPULATIONS, "intensive_care.toml").read_text()
+    for known, slip in (("noise_sd", "noise_ds"), ("time_s", "times"), ("holds_for", "hold_for"), ("version", "revision")):
+        path = tmp_path / "slip.toml"
+        path.write_text(whole.replace(f"{known} =", f"{slip} = 1\n{known} =", 1))
+        with pytest.raises(ValueError, match=rf"slip\.toml: .*{slip}"):
+            read(path, CATALOGUE)
 
 
 # --------------------------------------------------------------------------------------------------------------- for whom
