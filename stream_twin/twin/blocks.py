@@ -30,6 +30,8 @@ ID_BYTES = 8
 AT, RAW, CODE, AGE = range(4)
 COLUMNS = 4
 """Numbers that a block remembers of each sample; its time is that at which it is applied, ``AGE`` later than measured."""
+SETTLED_TOGETHER = 8
+"""Fewer samples are not worth the trouble of settling them."""
 NEAR = 8
 """So many samples from the end a place is looked for one by one."""
 MOST_CHANNELS = 4
@@ -435,7 +437,7 @@ class Blocks:
         """Settle what no sample within the lateness can change any more."""
         block.seen_to = complete_to
         samples, watermark = block.samples, complete_to - block.lateness_s
-        if not samples or samples[0] > watermark:
+        if len(samples) < SETTLED_TOGETHER * COLUMNS or samples[(SETTLED_TOGETHER - 1) * COLUMNS] > watermark:
             return
         if block.applied < len(block):
             self.flush()
