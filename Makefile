@@ -5,7 +5,7 @@ BIN := .venv/bin
 PEERS := build/peers/.installed
 INSTALLED := .venv/.installed-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test check bench bench-kernel profile chaos rubbish backtest recordings
+.PHONY: install demo test check bench bench-kernel profile chaos rubbish backtest calibrate recordings
 
 install: $(INSTALLED)
 
@@ -56,6 +56,10 @@ rubbish: install
 
 backtest: install
 	$(BIN)/python -m benchmarks.backtest $(ARGS)
+
+calibrate: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
+	$(BIN)/python -m benchmarks.calibration $(DATA) $(ARGS)
 
 recordings: install
 	$(BIN)/python -m benchmarks.recordings $(ARGS)

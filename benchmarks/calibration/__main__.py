@@ -27,6 +27,7 @@ LEAST = 100
 """Samples of a signal below which it is not in a table."""
 LOCAL_PEOPLE = 60
 """Persons, at most, for whom a local level is fitted per signal: it takes a tenth of a second each."""
+RULES = ("each alone, fitted", "catalogue, alone", "last value", "average")
 MASK = {"ahead": ("mean", "sd"), "joint": ("mean_joint", "sd_joint")}
 
 
@@ -98,7 +99,7 @@ def _signal(
 ) -> dict[str, Any]:
     here = [np.flatnonzero(person.signals == k) for person in people]
     have = [n for n, at in enumerate(here) if len(at)]
-    steps = [person.steps({n: 0 for n in one.names} | {signal.name: signal.decimals}) for person in people]
+    steps = [person.steps(dict.fromkeys(one.names, 0) | {signal.name: signal.decimals}) for person in people]
 
     def of(all_of: list[Predictions], tail: float, when: str) -> Scored:
         mean, sd = MASK[when]
@@ -161,7 +162,7 @@ def _signal(
         "low": ahead.low, "high": ahead.high, "low_joint": joint.low, "high_joint": joint.high,
         "fusion_ahead": ahead.log_score - without.log_score, "fusion": joint.log_score - without.log_score,
         "fusion_over_alone": joint.log_score - apart.log_score,
-        **{f"over {name}": ahead.log_score - some.log_score for name, some in compared.items() if name not in ("twin", "others hidden")},
+        **{f"over {name}": ahead.log_score - compared[name].log_score for name in RULES},
     }  # fmt: skip
 
 
@@ -233,7 +234,7 @@ def _by_day(
         if not len(at):
             continue
         tail = one.model.models[signal.name].tail
-        step = person.steps({m: 0 for m in one.names} | {signal.name: signal.decimals})[at]
+        step = person.steps(dict.fromkeys(one.names, 0) | {signal.name: signal.decimals})[at]
         both = [
             scored(signal, person.values[at], step, Predicted(some[n].mean[at], some[n].sd[at], tail)).log_score
             for some in (twin, usual)
@@ -280,11 +281,12 @@ def _overall(totals: dict[str, NDArray], rows: dict[str, Any]) -> dict[str, Any]
 def table(name: str, found: dict[str, Any]) -> str:
     lines = [
         f"{found['title']}: {found['people']} people, {found['overall']['samples']} samples, {found['seconds']} s",
-        f"{'':28}{'n':>8}{'90 %':>7}{'same':>7}{'twin':>9}{'alone':>8}{'catal.':>8}{'last':>8}{'averg.':>8}{'local':>8}{'fusion':>8}{'ahead':>8}",
+        f"{'':28}{'n':>8}{'90 %':>7}{'same':>7}{'twin':>9}{'alone':>8}{'catal.':>8}{'last':>8}{'averg.':>8}"
+        f"{'local':>8}{'fusion':>8}{'ahead':>8}",
     ]
     for signal, row in found["signals"].items():
         score = row["log_score"]
-        against = [score[other] - score["twin"] for other in ("each alone, fitted", "catalogue, alone", "last value", "average")]
+        against = [score[other] - score["twin"] for other in RULES]
         local = row["local_level"]
         level = f"{local['log_score'] - local['twin_log_score']:8.3f}" if isinstance(local, dict) else f"{'-':>8}"
         lines.append(
@@ -296,7 +298,7 @@ def table(name: str, found: dict[str, Any]) -> str:
     o = found["overall"]
     lines.append(
         f"{'all':28}{o['samples']:8}{100 * o['covered']:7.1f}{100 * o['covered_joint']:7.1f}{'':9}"
-        + "".join(f"{-o[f'over {other}']:8.3f}" for other in ("each alone, fitted", "catalogue, alone", "last value", "average"))
+        + "".join(f"{-o[f'over {other}']:8.3f}" for other in RULES)
         + f"{'':8}{o['fusion']:8.3f}{o['fusion_ahead']:8.3f}"
     )
     lines.append("  " + ", ".join(f"{key} {100 * part['covered']:.1f} %" for key, part in o["subgroups"].items()))

@@ -1,8 +1,8 @@
 """Scores of predictive distributions in original units, with rounding taken for what it is.
 
 A recorded value stands for all within half a rounding step of it. So the log score is the logarithm of the probability of that
-interval, divided by the step (a density in original units, with the Jacobian of any transform in it), and the PIT is spread evenly
-over the interval's probability (Czado, Gneiting and Held, Biometrics 65 (2009) 1254), which randomises it without randomness.
+interval, divided by the step (a density in original units, with the Jacobian of any transform in it), and the PIT is spread
+evenly over the interval's probability (Czado, Gneiting and Held, Biometrics 65 (2009) 1254): randomised without randomness.
 """
 
 from typing import NamedTuple
@@ -41,16 +41,14 @@ class Predicted(NamedTuple):
 
     def quantiles(self, levels: Floats) -> Floats:
         """(T, len(levels)), working scale."""
-        if np.isfinite(self.tail):
-            z = stdtrit(self.tail, levels) * np.sqrt((self.tail - 2) / self.tail)
-        else:
-            z = ndtri(levels)
+        student = np.isfinite(self.tail)
+        z = stdtrit(self.tail, levels) * np.sqrt((self.tail - 2) / self.tail) if student else ndtri(levels)
         return self.mean[:, None] + self.sd[:, None] * z
 
 
 class Scored(NamedTuple):
-    """Of each sample: ``low`` and ``high``, the predicted probabilities below its rounding interval's ends, log score (nats, original
-    units), CRPS (original units)."""
+    """Of each sample: ``low`` and ``high``, the predicted probabilities below its rounding interval's ends, log score (nats,
+    original units), CRPS (original units)."""
 
     low: Floats
     high: Floats

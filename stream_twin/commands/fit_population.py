@@ -42,7 +42,10 @@ def fit(
     start: Annotated[
         str | None, typer.Option(help="File, or name of a shipped start, with the drivers, loadings and numbers to begin with.")
     ] = None,
-    also: Annotated[list[str] | None, typer.Option("--with", help="Together with others: DATASET=PATH, or DATASET:DAYS=PATH for each person's first days.")] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Together with others: DATASET=PATH, or DATASET:DAYS=PATH: only first days."),
+    ] = None,
     people: Annotated[str | None, typer.Option(help="Only these: FROM..TO (by name) or A,B,C.")] = None,
     folds: Annotated[int, typer.Option(min=1, help="Deal the people out in turn into so many folds ...")] = 1,
     leave_out: Annotated[int, typer.Option(min=0, help="... and fit without this one, counted from 1; 0: with all.")] = 0,
@@ -130,8 +133,8 @@ def _labelled(population: Population, sources: list[tuple[str, int]], fitted: li
 
 def _remark(datasets: list[str]) -> str:
     return (
-        f"Made by `stream-twin fit` from {', '.join(datasets)}; docs/twin.md has the command. Means, standard deviations and loadings\n"
-        "are on each signal's working scale (signals.toml: its unit, or the logarithm of it), times in seconds, noise_count in samples."
+        f"Made by `stream-twin fit` from {', '.join(datasets)} (docs/twin.md). Means, standard deviations and\n"
+        "loadings are on each signal's working scale (signals.toml: its unit, or a logarithm), times in seconds."
     )
 
 

@@ -40,9 +40,9 @@ def working(signal: Signal, values: Floats) -> Floats:
     """Values on the signal's working scale, as the kernel makes them."""
     kind, ceiling, least = scale(signal)
     if kind == 1:
-        return np.log(np.maximum(values, least))
+        return np.asarray(np.log(np.maximum(values, least)))
     if kind == 2:
-        return -np.log(np.maximum(ceiling - values, least))
+        return np.asarray(-np.log(np.maximum(ceiling - values, least)))
     return values
 
 
@@ -68,10 +68,16 @@ def assemble(recorded: Iterable[Recorded], plan: Plan) -> People:
         parts.append((own.times[kept], own.signals[kept], values[kept], nodes, weights, own.values[kept]))
         used = np.unique(np.concatenate([reads[k] for k in np.unique(own.signals[kept])]))
         elements.append(used.astype(np.int64))
+    times, places, worked, nodes, weights, amounts = (np.concatenate(column) for column in zip(*parts, strict=True))
     return People(
         np.cumsum([0, *(len(part[0]) for part in parts)]),
-        *(np.concatenate(column) for column in zip(*parts, strict=True)),
-        np.zeros(sum(len(part[0]) for part in parts), np.bool_),
+        times,
+        places,
+        worked,
+        nodes,
+        weights,
+        amounts,
+        np.zeros(len(times), np.bool_),
         np.cumsum([0, *map(len, elements)]),
         np.concatenate(elements),
     )

@@ -394,7 +394,7 @@ def _one(
 
 @numba.njit(cache=True, error_model="numpy")
 def _score(nodes: Floats, part: Floats, expected: float, variance: float, nu: float, slope: float) -> tuple[float, float, float]:
-    """Derivatives of the logarithm of the sum of ``part`` (NODES,), densities at ``nodes``: by the error, the variance, and ``nu``."""
+    """Derivatives of the logarithm of the sum of ``part`` (NODES,), densities at ``nodes``: by error, variance, and ``nu``."""
     mass = 0.0
     for a in range(NODES):
         mass += part[a]
@@ -416,7 +416,7 @@ def _score(nodes: Floats, part: Floats, expected: float, variance: float, nu: fl
 
 @numba.njit(cache=True, error_model="numpy")
 def _density(error: float, variance: float, nu: float, constant: float) -> float:
-    """Of Student's t with ``nu`` degrees of freedom and this variance; normal for inf. ``constant``: its value at 0, variance 1."""
+    """Of Student's t with ``nu`` degrees of freedom and this variance; normal for inf. ``constant``: at 0, with variance 1."""
     if not math.isfinite(nu):
         return constant / math.sqrt(variance) * math.exp(-0.5 * error * error / variance)
     return constant / math.sqrt(variance) * math.exp(-(nu + 1) / 2 * math.log1p(error * error / (variance * (nu - 2))))

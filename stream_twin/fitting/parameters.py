@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 HOUR = 3600.0
 DAY = 86400.0
 BOUNDS = {"slow_s": (2 * HOUR, 400 * DAY), "fast_s": (300.0, 2 * DAY), "time_s": (0.5 * HOUR, 400 * DAY)}
-TAIL = (2.2, 200.0)
+TAIL = (3.0, 200.0)
 COUNT = (3.0, 2000.0)
 LOOSE = 1.5
 """Standard deviation of the prior of a logarithm: a factor of 4.5."""

@@ -119,14 +119,14 @@ def _back(
 ) -> tuple[int, float]:
     """Backwards over some samples, ``rows`` (T + 1, width): the states before each and after the last.
 
-    ``first`` (N,): how many of these samples are known at each moment of ``at``; those from ``moment`` on are done. ``r`` and ``n``,
-    changed in place: with a mean m and covariance P at ``now``, all later samples make it m + P r and P - P n P.
+    ``first`` (N,): how many of these samples are known at each moment of ``at``; those from ``moment`` on are done.
+    ``r`` and ``n``, changed in place: with a mean m and covariance P at ``now``, all later samples make it m + P r and P - P n P.
     -> The same for the samples before these: ``moment``, ``now``.
     """
     d = len(layout.rates)
     where_at = d + d * (d + 1) // 2
     where_inputs = where_at + 1 + K * len(layout.channel_signal)
-    m, p, f, ph, nph, pr = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    m, p, f, ph, nph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d), np.empty(d)
     h, left = np.empty(len(layout.reads_value)), np.empty(len(layout.input_rates))
     for s in range(len(times), -1, -1):
         row = rows[s]
