@@ -186,21 +186,27 @@ def draw_driver(axis: Axes, trace: DriverTrace, picture: Picture) -> None:
     label(axis, trace.display, "sd")
 
 
-def draw_contributions(axis: Axes, trace: DriverTrace, catalogue: Catalogue, until: float) -> None:
-    """Which signals moved the driver to where it is, the largest first; the bars add up to its mean."""
+def contributions(trace: DriverTrace, catalogue: Catalogue) -> list[tuple[str, float]]:
+    """Which signals moved a driver to where it is, the largest first; they add up to its mean."""
     parts = sorted(trace.contributions.items(), key=lambda part: -abs(part[1]))
     told = [(name, part) for name, part in parts if abs(part) >= LEAST_PART][:MOST_PARTS]
     rest = sum(part for name, part in parts if name not in dict(told))
     named = [*zip(_short([catalogue[name].display for name, _ in told]), (part for _, part in told), strict=True)]
-    if abs(rest) >= LEAST_PART:
-        named.append(("others", rest))
+    return [*named, ("others", rest)] if named and abs(rest) >= LEAST_PART else named
+
+
+def draw_contributions(
+    axis: Axes, trace: DriverTrace, named: Sequence[tuple[str, float]], rows: int, reach: tuple[float, float], until: float
+) -> None:
+    """``named``: of this driver; ``rows`` and ``reach``: the most of them, and the range, that any beside it has."""
     across = axis.get_yaxis_transform()
     for place, (_, part) in enumerate(named):
         axis.barh(place, part, color=VERMILION if part > 0 else SKY, height=0.65)
         axis.text(1.02, place, f"{part:+.2f}", transform=across, ha="left", va="center", fontsize=7, color=FAINT)
     axis.set_yticks(range(len(named)), [name for name, _ in named], fontsize=7.5)
-    axis.set_ylim(MOST_PARTS + 0.6, -0.6)
+    axis.set_ylim(rows - 0.4, -0.6)
     axis.axvline(0.0, color=RULE, lw=0.8)
+    axis.set_xlim(*reach)
     axis.set_xticks([])
     last = max(int(np.searchsorted(trace.at, until, side="right")) - 1, 0)
     about = f"{trace.mean[last]:+.1f} ± {1.6449 * trace.sd[last]:.1f} sd".replace("-0.0 ", "+0.0 ")

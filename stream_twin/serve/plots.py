@@ -26,6 +26,7 @@ from stream_twin.serve.panels import (
     ORANGE,
     RULE,
     VERMILION,
+    contributions,
     draw_alerts,
     draw_contributions,
     draw_driver,
@@ -38,7 +39,7 @@ from stream_twin.serve.picture import MOST_DRIVERS, SCALES, Picture
 from stream_twin.signals import Catalogue
 
 WIDTH_INCHES = 11.0
-PANEL, SPARSE, DRIVER, CONTRIBUTIONS, HEADING = 1.0, 0.62, 0.75, 1.35, 0.2
+PANEL, SPARSE, DRIVER, CONTRIBUTIONS, BAR, HEADING = 1.0, 0.62, 0.75, 0.45, 0.15, 0.2
 """Heights in inches; a signal of few samples gets less."""
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -60,13 +61,14 @@ def plot_patient(path: Path, catalogue: Catalogue, picture: Picture, signals: It
     happened = strip.marks(picture)
     panels = [(heading, name) for scale, names in groups.items() for heading, name in _headed(SCALES[scale], names)]
     drivers = picture.leading()
-    telling = [driver for driver in drivers if driver.contributions]
+    telling = [(driver, named) for driver in drivers if (named := contributions(driver, catalogue))]
+    rows = max((len(named) for _, named in telling), default=0)
     heights = [_height(picture, name) + (HEADING if heading else 0) for heading, name in panels]
     heights += [DRIVER + (0 if place else HEADING) for place in range(len(drivers))]
     if happened:
         heights.insert(0, strip.ROW_INCHES * len(strip.rows_of(happened)) + 0.15)
     if telling:
-        heights.append(CONTRIBUTIONS)
+        heights.append(CONTRIBUTIONS + rows * BAR)
     with mpl.rc_context(STYLE):
         engine = ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.05, hspace=0.0)
         figure = Figure(figsize=(WIDTH_INCHES, 1.2 + sum(heights)), layout=engine)
@@ -88,8 +90,10 @@ def plot_patient(path: Path, catalogue: Catalogue, picture: Picture, signals: It
         _time(timed, picture)
         if telling:
             inner = GridSpecFromSubplotSpec(1, MOST_DRIVERS, grid[len(heights) - 1])
-            for column, driver in enumerate(telling):
-                draw_contributions(figure.add_subplot(inner[column]), driver, catalogue, picture.known_until)
+            parts = [part for _, named in telling for _, part in named]
+            reach = min(0.0, *parts), max(0.0, *parts)
+            for column, (driver, named) in enumerate(telling):
+                draw_contributions(figure.add_subplot(inner[column]), driver, named, rows, reach, picture.known_until)
         _title(figure, picture)
         handles = _legend(picture)
         columns = (len(handles) + 1) // 2

@@ -210,7 +210,8 @@ def test_contributions_add_up_and_the_smallest_go_together() -> None:
     parts = {name: (-1) ** n / (n + 1) for n, name in enumerate(names)}
     driver = Belief(np.array([NOW - 60, NOW]), sum(parts.values()), contributions=parts)
     _, axis = axis_of(picture())
-    panels.draw_contributions(axis, driver, CATALOGUE, NOW)
+    named = panels.contributions(driver, CATALOGUE)
+    panels.draw_contributions(axis, driver, named, len(named), (-1.0, 1.0), NOW)
     assert len(axis.patches) == panels.MOST_PARTS + 1
     assert sum(bar.get_width() for bar in axis.patches) == pytest.approx(driver.centre)
     assert axis.get_yticklabels()[-1].get_text() == "others"
