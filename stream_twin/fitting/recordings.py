@@ -53,7 +53,7 @@ class Recorded(NamedTuple):
         return self._replace(times=self.times[kept], signals=self.signals[kept], values=self.values[kept], sides=self.sides[kept])
 
     def steps(self, decimals: Mapping[str, int]) -> Floats:
-        """(T,) to what each sample is rounded: a display step, or a 10th, 100th, 1000th: the coarsest that fits all of its signal."""
+        """(T,) to what each sample is rounded: a display step, or a 10th, 100th, 1000th, what fits all of its signal."""
         found = np.empty(len(self.times))
         for k, name in enumerate(self.names):
             here = self.signals == k
