@@ -76,6 +76,8 @@ class Campaign:
                     scene.finish()
                     self._count(scene.audit(final=True), self.counts)
                     self.counts["records sent"] += scene.load.sent
+                    for how, count in scene.rebuilding.ended.items():
+                        self.counts[f"rebuilds {how}"] += count
                     self._note(scene, first + len(names), "end")
                 finally:
                     scene.close()

@@ -16,6 +16,7 @@ import msgspec
 from benchmarks.chaos.faulty import INJECTED
 from benchmarks.chaos.load import Load
 from benchmarks.chaos.proxy import Proxy
+from benchmarks.chaos.rebuilding import Rebuilding
 from benchmarks.chaos.workers import FAULTY, NEXT_SCHEMA, ROOT, Workers
 from stream_twin import topics
 from stream_twin.clock import elapsed, wall
@@ -44,6 +45,8 @@ class Scene:
         self.workers = Workers(addresses, prefix, LANES, directory)
         self.load = Load(self.broker, prefix, rate, draws.randrange(1 << 30))
         self.load.start()
+        self.rebuilding = Rebuilding(self.broker, prefix, draws.randrange(1 << 30))
+        self.rebuilding.start()
 
     @property
     def group(self) -> str:
@@ -105,6 +108,8 @@ class Scene:
 
     def finish(self) -> None:
         """No more load; everything is worked off, and the workers stop."""
+        self.rebuilding.stop()
+        self.wrong += self.rebuilding.wrong
         self.load.stop()
         self.settle()
         self.workers.revive()
@@ -135,6 +140,7 @@ class Scene:
 
     def close(self) -> None:
         self.workers.kill()
+        self.rebuilding.stop()
         with suppress(AssertionError):
             self.load.stop()
         gone = [self.prefix + topic.name for topic in topics.TOPICS]
