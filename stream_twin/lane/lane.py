@@ -460,10 +460,12 @@ class Lane:
         patient = self.patients.get(patient_id.encode())
         if patient is None or patient.state.profile is None:
             return None
+        self._blocks.flush()  # a block that was loaded applies what is not settled only now
         return self._assessor.beliefs([patient], self._own, at)[0]
 
     def forecast(self, patient_id: str, signal: str, at: Sequence[float]) -> list[tuple[float, float]]:
         """Mean and standard deviation, on the working scale, of what samples of ``signal`` at the instants ``at`` would read."""
+        self._blocks.flush()
         return self._assessor.forecast(self.patients[patient_id.encode()], signal, at)
 
     def open_alerts(self, patient_id: str) -> list[AlertChange]:

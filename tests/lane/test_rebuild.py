@@ -296,3 +296,12 @@ def test_no_more_is_remembered_than_the_limit_allows():
     assert beliefs(after) == beliefs(before)  # none was too late
     for block in after.patients[KEY].blocks.values():
         assert len(block) <= 2 * 64
+
+
+def test_a_lane_that_was_restored_believes_the_same_at_once():
+    lane, _ = applied(played(story(4), sent, T0 + 1500).records)
+    again = Lane.restore(0, CATALOGUE, lane.checkpoint(), [(KEY, lane.snapshot(KEY))])
+    assert beliefs(again) == beliefs(lane)
+    ahead = [T0 + 3600.0]
+    again = Lane.restore(0, CATALOGUE, lane.checkpoint(), [(KEY, lane.snapshot(KEY))])
+    assert again.forecast(PATIENT, "glucose", ahead) == lane.forecast(PATIENT, "glucose", ahead)
