@@ -23,7 +23,7 @@ class LaneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lateness_s: dict[str, Annotated[float, Meta(ge=0)]] = field(default_factory=_lateness)
     """By kind of device: how late a sample may come and still be joined exactly."""
     pending_limit: Annotated[int, Meta(ge=64, le=1_000_000)] = 4000
-    """Samples of one track that are kept for late ones to join, whatever the lateness."""
+    """Samples of one patient's block that are kept for late ones to join, whatever the lateness."""
     example_every_s: Annotated[float, Meta(ge=60)] = HOUR_S
     """How often a patient of a cohort is scored and gives an example to learn from."""
     rules: dict[str, dict[str, Any]] = {}
