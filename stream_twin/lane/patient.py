@@ -103,7 +103,7 @@ class Rebuild(Struct):
     """More came than is kept: the base will be refused."""
 
 
-class PatientState(Struct, kw_only=True):
+class PatientState(Struct, kw_only=True, omit_defaults=True):
     """What a snapshot says besides the signals. Instants are seconds by the lane's clock."""
 
     profile: Profile | None = None
@@ -171,9 +171,32 @@ class Latest:
             self.period_s = period_s  # else the object that is there
 
 
-class SavedSignal(Struct, kw_only=True):
-    latest: Latest
-    drift: DriftState | None
+class SavedSignal(Struct, array_like=True):
+    """As :class:`Latest` has it, and what the test for drift remembers."""
+
+    value: float
+    at: float
+    device: str | None
+    period_s: float
+    repeats: int
+    repeats_since: float
+    fence_low: float
+    fence_high: float
+    drift: DriftState | None = None
+
+
+def _saved(latest: Latest, drift: Drift | None) -> SavedSignal:
+    return SavedSignal(
+        latest.value,
+        latest.at,
+        latest.device,
+        latest.period_s,
+        latest.repeats,
+        latest.repeats_since,
+        latest.fence_low,
+        latest.fence_high,
+        None if drift is None else drift.state,
+    )
 
 
 class Snapshot(Struct, kw_only=True):
@@ -249,13 +272,9 @@ class Patient:
 
     def save(self, blocks: Blocks, covered: int) -> bytes:
         """The patient as a snapshot that covers the log up to and with offset ``covered``."""
-        saved = {name: SavedSignal(latest=latest, drift=self._drift(name)) for name, latest in self.latest.items()}
+        saved = {name: _saved(latest, self.drifts.get(name)) for name, latest in self.latest.items()}
         own = [blocks.save(block, self.population) for block in self.blocks.values()]
         return msgspec.msgpack.encode(Snapshot(covered=covered, state=self.state, signals=saved, blocks=own))
-
-    def _drift(self, name: str) -> DriftState | None:
-        drift = self.drifts.get(name)
-        return None if drift is None else drift.state
 
     @classmethod
     def load(cls, key: bytes, snapshot: bytes, blocks: Blocks, populations: Populations) -> "Patient":
@@ -274,11 +293,17 @@ class Patient:
         state.devices = {intern(name): device for name, device in state.devices.items()}
         for name, signal in saved.signals.items():
             name = intern(name)  # noqa: PLW2901  # one for all patients
-            patient.latest[name] = latest = signal.latest
-            if latest.device is not None:
-                latest.device = intern(latest.device)
-            if not latest.period_s:
-                latest.period_s = NO_PERIOD
+            device = None if signal.device is None else intern(signal.device)
+            patient.latest[name] = Latest(
+                signal.value,
+                signal.at,
+                device,
+                signal.period_s or NO_PERIOD,
+                signal.repeats,
+                signal.repeats_since,
+                signal.fence_low,
+                signal.fence_high,
+            )
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)
         patient.take_blocks(saved.blocks, blocks)

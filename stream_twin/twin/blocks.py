@@ -395,7 +395,7 @@ class Blocks:
         count = 0
         for block in blocks:
             start = block.applied
-            length = len(block) - start
+            length = len(block.samples) // COLUMNS - start
             if not block.checkpoints:
                 marks.append(count)
                 marked.append((block, 0))
@@ -449,7 +449,7 @@ class Blocks:
     def _settle_before(self, block: Block, watermark: float) -> None:
         for index, state in reversed(block.checkpoints):
             if index and block.samples[(index - 1) * COLUMNS] <= watermark:
-                self._settle(block, index, state)
+                self._settle(block, index, np.frombuffer(state))
                 return
 
     def _limit(self, block: Block) -> None:
@@ -467,10 +467,9 @@ class Blocks:
             before = len(block)
             self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
 
-    def _settle(self, block: Block, count: int, state: Floats | bytes) -> None:
+    def _settle(self, block: Block, count: int, state: Floats) -> None:
         """The first ``count`` samples are settled, ``state`` is what came of them."""
-        after = memoryview(state).cast("d") if isinstance(state, bytes) else memoryview(state)
-        self._chunks(block, memoryview(block.checkpoints[0][1]).cast("d"), after)
+        self._chunks(block, np.frombuffer(block.checkpoints[0][1]), state)
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
         if count == len(block):
             block.samples, block.versions, block.checkpoints, block.applied = array("d"), None, (), 0
@@ -483,12 +482,12 @@ class Blocks:
         block.applied -= count
         block.checkpoints = tuple((index - count, kept) for index, kept in block.checkpoints if index >= count)
 
-    def _chunks(self, block: Block, before: "memoryview[float]", after: "memoryview[float]") -> None:
+    def _chunks(self, block: Block, before: Floats, after: Floats) -> None:
         """Note whose standardised innovations have filled a chunk between two states."""
         start = block.slab.where.stats
         for channel in block.channels:
             if after[start + COUNT] // CHUNK > before[start + COUNT] // CHUNK:
-                self._settled.append((block, channel[0], after[start + CHUNK_MEAN]))
+                self._settled.append((block, channel[0], float(after[start + CHUNK_MEAN])))
             start += K
 
     def take_back(self, block: Block) -> None:
