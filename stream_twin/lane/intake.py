@@ -38,6 +38,8 @@ from stream_twin.twin.model import Populations
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
+_INPUTS = xxh3_64_intdigest(b"inputs")
+"""Seed of the identities of amounts."""
 Reason = Literal["unknown_patient", "not_monitored", "unknown_device", "outside_assignment"]
 HELD_RECORDS = 1000
 HELD_BYTES = 1_000_000
@@ -58,6 +60,8 @@ class Intake:
     ) -> None:
         self._signals = signals
         self.index = {signal.name: number for number, signal in enumerate(signals)}
+        # XXH3 adds the seed to an id of up to 8 bytes bit by bit: of seeds 0, 1, 2 the ids of two signals would meet.
+        self._seeds = {signal.name: xxh3_64_intdigest(signal.name.encode()) for signal in signals}
         self._blocks = blocks
         self._populations = populations
         self._agenda = agenda
@@ -91,11 +95,11 @@ class Intake:
         applied = 0
         urgent = False
         blocks, latests, devices, heads = patient.blocks, patient.latest, state.devices, patient.population.blocks
-        lateness_s, complete_to, offer, index = (
+        lateness_s, complete_to, offer, seeds = (
             self._own.settings.lateness_s,
             self._own.complete_to,
             self._blocks.offer,
-            self.index,
+            self._seeds,
         )
         surroundings = patient.population.surroundings
         keeps = state.rebuild is not None or self.gathered is not None
@@ -123,7 +127,7 @@ class Intake:
                 block, channel = blocks[heads[signal]], latest.channel
             if signal in surroundings:
                 self._surround(patient, signal, block)
-            identity = xxh3_64_digest(sample.id.encode(), index[signal])
+            identity = xxh3_64_digest(sample.id.encode(), seeds[signal])
             side = 0 if sample.comparator is None else SIDES[sample.comparator]
             if keeps:
                 self._keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s, side)
@@ -188,7 +192,7 @@ class Intake:
         code, latest = code_of(channel), patient.latest[series.signal]
         if series.signal in patient.population.surroundings:
             self._surround(patient, series.signal, block)
-        first = xxh3_64_intdigest(series.id.encode(), self.index[series.signal])
+        first = xxh3_64_intdigest(series.id.encode(), self._seeds[series.signal])
         low, high = latest.fence_low, latest.fence_high
         if patient.state.rebuild is not None or self.gathered is not None:
             for number, moment, value in zip(numbers, at, values, strict=True):
@@ -247,13 +251,13 @@ class Intake:
             if source in place and place[source][0] > patient.state.surrounded_at.get(name, -inf):
                 at, value = place[source]
                 patient.state.surrounded_at[name] = at
-                identity = xxh3_64_digest(f"{source} {at}".encode(), 2 * len(self.index))
+                identity = xxh3_64_digest(f"{source} {at}".encode(), _INPUTS)
                 self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
 
     def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> None:
         """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity."""
         for name, amount in amounts.items():
-            digest = xxh3_64_digest(f"{name} {identity}".encode(), 2 * len(self.index))
+            digest = xxh3_64_digest(f"{name} {identity}".encode(), _INPUTS)
             if name in patient.population.population.inputs:
                 patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
                 del patient.state.amounts[:-EVENTS_KEPT]
