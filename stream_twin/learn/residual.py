@@ -1,8 +1,8 @@
 """What one person's forecasts of one signal leave unexplained, learnt online: the residual on top of the filter.
 
 For each horizon River's Bayesian linear regression predicts what the filter's forecast misses, from how the signal moved over
-the last readings, from the hour of the day, and from what was taken in lately. It learns when the moment that was forecast has
-come. The interval is the filter's own, made wider or narrower until it holds nine of ten.
+the last readings, from the hour of the day and what the level does at that hour, and from what was taken in lately. It learns
+when the moment that was forecast has come. The interval is the filter's own, made wider or narrower until it holds nine of ten.
 """
 
 from collections import deque
@@ -16,6 +16,8 @@ LAGS = 8
 UNIT = 10.0
 """Differences are learnt in tens of the signal's unit, levels from :data:`LEVEL` in fours of that: of order one for mg/dL."""
 LEVEL = 120.0
+LOW, HIGH = -0.75, 1.5
+"""Scaled levels at which the lines bend, 90 and 180 mg/dL: below people eat, above they correct."""
 NOISE_PRECISION = 0.25
 """Of a residual in units of 10 mg/dL: about 20 mg/dL of it cannot be explained."""
 CLIP = 100.0
@@ -110,8 +112,8 @@ class Residual:
 
     def __init__(self, every_s: float, horizons_s: Sequence[float], plausible: tuple[float, float]) -> None:
         self.horizons = [Horizon(after_s) for after_s in horizons_s]
-        self.insulin = Taken("insulin", 3.0, (3600.0, 7200.0))
-        self.carbohydrates = Taken("carbohydrates", 30.0, (2400.0, 5400.0))
+        self.insulin = Taken("insulin", 3.0, (1200.0, 3600.0, 7200.0, 14400.0))
+        self.carbohydrates = Taken("carbohydrates", 30.0, (900.0, 2400.0, 5400.0, 10800.0))
         self._every_s = every_s
         self._plausible = plausible
         self._readings: deque[tuple[float, float]] = deque(maxlen=LAGS + 1)
@@ -134,14 +136,19 @@ class Residual:
         ]
 
     def _columns(self, at: float, value: float, hour: float, surprise: float) -> dict[str, float]:
-        columns = {"one": 1.0, "level": (value - LEVEL) / (4 * UNIT), "surprise": surprise}
-        later = value
+        level = (value - LEVEL) / (4 * UNIT)
+        columns = {"one": 1.0, "level": level, "surprise": surprise}
+        columns |= {"low": max(LOW - level, 0.0), "high": max(level - HIGH, 0.0)}
+        later, moved = value, 0.0
         for lag in range(1, LAGS + 1):
             known = self._readings[-1 - lag] if lag < len(self._readings) else None
             in_step = known is not None and abs(at - known[0] - lag * self._every_s) < 0.6 * self._every_s
-            columns[f"change_{lag}"] = (later - known[1]) / UNIT if known is not None and in_step else 0.0
+            change = columns[f"change_{lag}"] = (later - known[1]) / UNIT if known is not None and in_step else 0.0
             later = later if known is None else known[1]
+            moved += abs(change)
+        columns["moved"] = moved / LAGS
         for harmonic in (1, 2):
             phase = 2 * pi * harmonic * hour / 24
-            columns[f"sine_{harmonic}"], columns[f"cosine_{harmonic}"] = sin(phase), cos(phase)
+            for name, wave in ((f"sine_{harmonic}", sin(phase)), (f"cosine_{harmonic}", cos(phase))):
+                columns[name], columns[f"{name}_at_level"] = wave, wave * level
         return columns | self.insulin.columns(at) | self.carbohydrates.columns(at)
