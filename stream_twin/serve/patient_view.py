@@ -14,6 +14,9 @@ from stream_twin.twin.belief import Belief, SignalBelief
 
 FAR = 2.0
 """A deviation of so many standard deviations is pointed out."""
+AWAY, PARTS, LEAST_PART = 0.5, 4, 0.05
+"""A driver is told that far from usual, with so many signals of which each moves it by at least so much; standard deviations."""
+SD90 = 1.6449
 
 
 def patient_view(belief: Belief, alerts: Sequence[AlertChange], catalogue: Catalogue, width: int) -> RenderableType:
@@ -34,7 +37,7 @@ def patient_view(belief: Belief, alerts: Sequence[AlertChange], catalogue: Catal
         reasons = ", ".join(f"{name} {weight:+.2f}" for name, weight in belief.risk.reasons.items())
         text = f"risk {belief.risk.probability:.0%} ({belief.risk.cohort}, model {belief.risk.model_version}): {reasons}\n"
         risk = Text(text, style=QUIET)
-    return Group(head, table, risk, *_alerts(alerts, belief.clock))
+    return Group(head, table, *_drivers(belief, catalogue), *_doubts(belief), risk, *_alerts(alerts, belief.clock))
 
 
 def about(profile: Profile) -> str:
@@ -66,6 +69,29 @@ def _cells(signal: SignalBelief, clock: float, alerts: Sequence[AlertChange]) ->
         Text(age(clock - signal.last_at)),
         Text(signal.device or "", style=QUIET),
     ]
+
+
+def _drivers(belief: Belief, catalogue: Catalogue) -> list[Text]:
+    """Latent drivers that are away from usual, the furthest first, and by which signals. Contributions add up to the mean."""
+    lines = []
+    for driver in sorted(belief.drivers.values(), key=lambda driver: -abs(driver.mean)):
+        if abs(driver.mean) < AWAY:
+            break
+        line = Text.assemble((f"{driver.driver.display} ", ""), (f"{driver.mean:+.1f} ± {SD90 * driver.sd:.1f} sd", "bold"))
+        parts = sorted(driver.contributions.items(), key=lambda part: -abs(part[1]))
+        told = [f"{catalogue[name].display.split(',')[0]} {part:+.2f}" for name, part in parts[:PARTS] if abs(part) >= LEAST_PART]
+        if abs(rest := driver.mean - sum(part for _, part in parts[: len(told)])) >= LEAST_PART:
+            told.append(f"others {rest:+.2f}")
+        lines.append(line.append(f"  by {', '.join(told)}", style=QUIET))
+    return [*lines, Text("")] if lines else []
+
+
+def _doubts(belief: Belief) -> list[Text]:
+    """What of this is to be taken with care, and why."""
+    about = [f"{one.signal.display.split(',')[0]}: {one.distrust}" for one in belief.signals.values() if one.distrust]
+    if belief.unfit:
+        about.insert(0, f"the population's numbers are not for this person: {belief.unfit}")
+    return [Text(f"{line[0].upper()}{line[1:]}") for line in about] + ([Text("")] if about else [])
 
 
 def _alerts(alerts: Sequence[AlertChange], clock: float) -> list[Text]:
