@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_twin import events
 from stream_twin.lane import Lane, LaneSettings, Rebuilder, rebuild
 from stream_twin.lane.patient import Snapshot
-from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, state
+from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, encode, state
 
 PATIENT = "p"
 KEY = PATIENT.encode()
@@ -305,3 +305,16 @@ def test_a_lane_that_was_restored_believes_the_same_at_once():
     ahead = [T0 + 3600.0]
     again = Lane.restore(0, CATALOGUE, lane.checkpoint(), [(KEY, lane.snapshot(KEY))])
     assert again.forecast(PATIENT, "glucose", ahead) == lane.forecast(PATIENT, "glucose", ahead)
+
+
+def test_in_a_log_that_begins_with_a_base_what_the_base_remembers_is_filed_anew():
+    """As after ``topics grow``: what comes late after it belongs between what the base has not settled yet."""
+    cut = T0 + 2400.0
+    messages = [m for m in story(7, 60) if (sent(m) < cut and m[0] - m[1] <= 60) or m[1] >= cut - 100]
+    whole_log = played(messages, sent, T0 + 3600)
+    before, _ = applied(played(messages, sent, cut).records)
+    log = Log()
+    log.put(KEY, encode(events.PatientBase(snapshot=before.snapshot(KEY))))
+    log.tick(cut)
+    played(messages, sent, T0 + 3600, log, cut)
+    assert look(base_of(log.records, ask(log))) == look(base_of(whole_log.records, ask(whole_log)))
