@@ -11,6 +11,7 @@ else the machine does hits both. Rows ``stream-twin d24 batch100``: one call of 
 """
 
 import gc
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from stream_twin.ingest import Ingest
 from stream_twin.kafka import heap
 from stream_twin.lane import Lane
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.blocks import Blocks
+from stream_twin.twin.blocks import SETTLED_TOGETHER, Blocks
 from stream_twin.twin.model import Plan, PopulationModel, key_of, shipped
 from tests.twin import made
 
@@ -42,7 +43,7 @@ PATIENTS = 1000
 KB = 1024
 TIMES_WANTED = {1: 1.0, 100: 15.0, 1000: 15.0}
 """As fast as filterpy, by batch, up to 32 elements."""
-WEIGHED = {24: (20_000, 6.0, 4.0), 64: (3_000, None, None)}
+WEIGHED = {24: (10_000, 6.0, 4.0), 64: (1_000, None, None)}
 """Elements -> twins, and KB of memory and of a snapshot that a twin may need."""
 BEHIND = (0, 10, 100, 1000)
 PENDING = 2000
@@ -303,7 +304,9 @@ def weigh(elements: int, twins: int) -> Weight:
 
     tick(NOW - 7200)
     empty = resident()
-    everybody((2, NOW - 7000))
+    heads = [population.blocks[name] for name in names]
+    steps = max(2, math.ceil(SETTLED_TOGETHER / min(heads.count(head) for head in heads)))  # fewer are not settled
+    everybody((steps, NOW - 7000))
     tick(NOW - 6000)
     everybody((1, NOW - 7000))  # duplicates: the lane hears of these signals after the tick, and settles them
     assert not pending()
