@@ -26,15 +26,15 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-EXPLAINED = """- **90 %**: share of samples in the 90 % interval that was predicted from strictly older samples; **same**: when the
-  samples of the same moment that stand before are known too.
-- **Log score**: mean, nats, density in the signal's own unit, strictly ahead. Of the others: how much less (-) or more (+) it is than
-  the twin's. *alone*: each signal for itself, fitted to the same people; *catalogue*: the catalogue's models, each for itself;
-  *last*, *average*: last value, best exponential average; *local*: statsmodels' local level, on the second halves of at most 60
-  people's samples.
+EXPLAINED = """- **90 %**: share of samples in the 90 % interval that strictly older samples predicted; **same**: when
+  the samples of the same moment that stand before are known too.
+- **Log score**: mean, nats, density in the signal's own unit, strictly ahead. Of the others: how much less (-) or more (+) it
+  is than the twin's. *alone*: each signal for itself, fitted to the same people; *catalogue*: the catalogue's models, each for
+  itself; *last*, *average*: last value, best exponential average; *local*: statsmodels' local level, on the second halves of at
+  most 60 people's samples.
 - **CRPS**: mean, in the signal's unit, strictly ahead.
-- **Fusion**: log score of the joint twin, same moment known, minus that of the same model which sees this signal alone; **ahead**:
-  the same, strictly ahead."""
+- **Fusion**: log score of the joint twin, same moment known, minus that of the same model which sees this signal alone;
+  **ahead**: the same, strictly ahead."""
 COLUMNS = "samples, 90 %, same, log score, alone, catalogue, last, average, local, CRPS, last, average, fusion, ahead"
 
 
