@@ -169,7 +169,7 @@ def test_moments_of_a_truncated_normal_are_those_of_integration(high):
             return u**power * math.exp(-((high - u) ** 2 - (high - top) ** 2) / 2)
 
         near = min(1 / max(-high, 1.0), reach / 2) if high < 0 else high if high < reach else reach / 2
-        return quad(inside, 0, reach, points=[near], epsabs=0, epsrel=1e-12, limit=500)[0]
+        return quad(inside, 0, reach, points=[near], epsabs=0, epsrel=1e-10, limit=500)[0]
 
     below = moment(1) / moment(0)
     mean, variance = truncated(high)
