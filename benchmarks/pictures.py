@@ -64,7 +64,7 @@ def main() -> None:
     now = of_ward.chart.clock
     plot_patient(out, signals.load(), picture(of_ward, now - HOURS * 3600, now, smoothed=False, ahead_s=AHEAD_S))
     drawn = Image.open(out).convert("RGB")
-    drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
+    drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, 4, dither=Image.Dither.NONE).save(out, optimize=True)
     print(out)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import comparators, plots, sets
+from benchmarks.calibration import comparators, plots, sets, tables
 from benchmarks.calibration.predictions import Predictions, predicted
 from benchmarks.calibration.scores import Predicted, Scored, scored
 from benchmarks.calibration.subgroups import subgroups
@@ -27,29 +27,29 @@ LEAST = 100
 """Samples of a signal below which it is not in a table."""
 LOCAL_PEOPLE = 60
 """Persons, at most, for whom a local level is fitted per signal: it takes a tenth of a second each."""
-RULES = ("each alone, fitted", "catalogue, alone", "last value", "average")
 MASK = {"ahead": ("mean", "sd"), "joint": ("mean_joint", "sd_joint")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help=f"directory with {', '.join(FOLDERS.values())}")
-    parser.add_argument("--sets", default=",".join(FOLDERS))
+    parser.add_argument("--sets", default=",".join(FOLDERS), help="which to measure; the others stay as the report has them")
+    parser.add_argument("--draw", action="store_true", help="only draw again what is in the report")
     parser.add_argument("--limit", type=int, help="people of each set, for a quick look")
     parser.add_argument("--out", type=Path, default=Path("build/reports/calibration.json"))
     parser.add_argument("--plots", type=Path, default=Path("docs/twin"))
     given = parser.parse_args()
     catalogue = signals.load()
     known = json.loads(given.out.read_text())["sets"] if given.out.exists() else {}
-    found = {name: part for name, part in known.items() if name not in given.sets.split(",")}
-    for name in given.sets.split(","):
+    found = {name: part for name, part in known.items() if given.draw or name not in given.sets.split(",")}
+    for name in [] if given.draw else given.sets.split(","):
         if not (given.data / FOLDERS[name]).is_dir():
             print(f"{name}: skipped, no {given.data / FOLDERS[name]}")
             continue
         began = time.monotonic()
         found[name] = report(sets.build(name, given.data / FOLDERS[name], catalogue, given.limit), catalogue)
         found[name]["seconds"] = round(time.monotonic() - began)
-        print(table(name, found[name]), flush=True)
+        print(tables.text(found[name]), flush=True)
     found = {name: found[name] for name in FOLDERS if name in found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -57,6 +57,7 @@ def main() -> None:
     if given.limit is None:
         given.plots.mkdir(parents=True, exist_ok=True)
         plots.all_of(found, given.plots)
+        (given.plots / "measured.md").write_text(tables.markdown(found, date))
 
 
 def report(one: sets.Set, catalogue: Catalogue) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _signal(
         "low": ahead.low, "high": ahead.high, "low_joint": joint.low, "high_joint": joint.high,
         "fusion_ahead": ahead.log_score - without.log_score, "fusion": joint.log_score - without.log_score,
         "fusion_over_alone": joint.log_score - apart.log_score,
-        **{f"over {name}": ahead.log_score - compared[name].log_score for name in RULES},
+        **{f"over {name}": ahead.log_score - compared[name].log_score for name in tables.RULES},
     }  # fmt: skip
 
 
@@ -276,33 +277,6 @@ def _overall(totals: dict[str, NDArray], rows: dict[str, Any]) -> dict[str, Any]
         "subgroups": groups,
         **{key: float(np.mean(values)) for key, values in totals.items() if key.startswith(("fusion", "over"))},
     }
-
-
-def table(name: str, found: dict[str, Any]) -> str:
-    lines = [
-        f"{found['title']}: {found['people']} people, {found['overall']['samples']} samples, {found['seconds']} s",
-        f"{'':28}{'n':>8}{'90 %':>7}{'same':>7}{'twin':>9}{'alone':>8}{'catal.':>8}{'last':>8}{'averg.':>8}"
-        f"{'local':>8}{'fusion':>8}{'ahead':>8}",
-    ]
-    for signal, row in found["signals"].items():
-        score = row["log_score"]
-        against = [score[other] - score["twin"] for other in RULES]
-        local = row["local_level"]
-        level = f"{local['log_score'] - local['twin_log_score']:8.3f}" if isinstance(local, dict) else f"{'-':>8}"
-        lines.append(
-            f"{signal:28}{row['samples']:8}{100 * row['covered']:7.1f}{100 * row['covered_joint']:7.1f}{score['twin']:9.3f}"
-            + "".join(f"{value:8.3f}" for value in against)
-            + level
-            + f"{row['fusion']:8.3f}{row['fusion_ahead']:8.3f}"
-        )
-    o = found["overall"]
-    lines.append(
-        f"{'all':28}{o['samples']:8}{100 * o['covered']:7.1f}{100 * o['covered_joint']:7.1f}{'':9}"
-        + "".join(f"{-o[f'over {other}']:8.3f}" for other in RULES)
-        + f"{'':8}{o['fusion']:8.3f}{o['fusion_ahead']:8.3f}"
-    )
-    lines.append("  " + ", ".join(f"{key} {100 * part['covered']:.1f} %" for key, part in o["subgroups"].items()))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

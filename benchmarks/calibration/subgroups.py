@@ -31,7 +31,7 @@ def subgroups(signal: Signal, people: list[Recorded], here: list[NDArray]) -> di
         everyone = np.ones(len(at), np.bool_)
         parts = {
             "night": (hour >= NIGHT[0]) | (hour < NIGHT[1]),
-            "exercise": _moving(one, times),
+            "exercise": _moving(one, times) & (signal.name != "steps"),  # not those that are chosen by their own value
             "first of a person": np.arange(len(at)) == 0,
             "after a gap": gaps > GAP * usual,
             "women": everyone if one.sex == "female" else ~everyone,

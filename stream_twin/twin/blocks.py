@@ -32,6 +32,8 @@ COLUMNS = 4
 """Numbers that a block remembers of each sample; its time is that at which it is applied, ``AGE`` later than measured."""
 SETTLED_TOGETHER = 8
 """Fewer samples are not worth the trouble of settling them."""
+LEAST_ROWS = 16
+"""Of a layout that has any."""
 NEAR = 8
 """So many samples from the end a place is looked for one by one."""
 MOST_CHANNELS = 4
@@ -56,7 +58,7 @@ class Slab:
 
     def take(self) -> int:
         if not self._free:
-            old, new = len(self.rows), max(16, len(self.rows) * 5 // 4)
+            old, new = len(self.rows), max(LEAST_ROWS, len(self.rows) * 5 // 4)
             rows = np.empty((new, self.where.width))
             rows[:old] = self.rows
             self.rows = rows
@@ -67,6 +69,8 @@ class Slab:
 
     def free(self, slot: int) -> None:
         self._free.append(slot)
+        if len(self._free) == len(self.rows) > LEAST_ROWS:  # all have moved on, as layouts that have one signal more come
+            self.rows, self._free = np.empty((0, self.where.width)), []
 
     def stats(self, row: Floats) -> Floats:
         """(c, K) of a state."""

@@ -180,7 +180,7 @@ def test_nobody_with_a_sample_is_an_error():
 
 
 def test_the_text_of_a_population_reads_as_it(tmp_path):
-    start = population(detection=(None, 200.0))
+    start = population(detection=(10.0, 200.0))
     file = tmp_path / "made.toml"
     file.write_text(toml.text(start, "made for a test\nin two lines"))
     assert read(file, CATALOGUE).population == start

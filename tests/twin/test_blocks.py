@@ -246,6 +246,19 @@ def test_many_blocks_equal_each_alone():
         assert members[k].facts() == filled(offers)[0].facts()
 
 
+def test_layouts_that_all_have_left_take_no_memory():
+    """Every patient begins with one signal, and moves on as others come."""
+    blocks = Blocks(CATALOGUE)
+    everybody = [Patient(blocks) for _ in range(100)]
+    for name in list(CHANGES)[1:]:
+        for patient in everybody:
+            blocks.channel(patient.block, BY, name, None)
+    used = {len(slab.rows) for slab in blocks._slabs.values()}
+    assert len(blocks._slabs) == len(CHANGES)
+    assert used == {0, len(everybody[0].block.slab.rows)}
+    assert all(np.isfinite(patient.block.row[: patient.block.slab.plan.d]).all() for patient in everybody)
+
+
 # --------------------------------------------------------------------------------------------------- settling and being late
 
 
