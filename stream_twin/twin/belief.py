@@ -56,12 +56,18 @@ class SignalBelief:
     """Mean surprise of the last two days, in its standard deviations."""
     set_aside: bool = False
     """The last sample was implausible and waits for the next one to agree with it or not."""
+    frozen: bool = False
+    """The same value came more often than chance explains: it tells nothing any more."""
 
     @property
     def distrust(self) -> str | None:
         """Why the sensor is trusted less than usual, in words; None where it is not."""
         if self.set_aside:
             return "its last value is implausible, and waits for another one that agrees with it"
+        if self.frozen:
+            return f"it has given the same value {self.repeats} times in a row, and is not believed any more"
+        if self.repeats and self.last_value in self.model.detection:
+            return "it is at the end of what it can measure"
         if self.noise > NOISY:
             return f"its values jump {self.noise**0.5:.1f} times as much as usual"
         if abs(self.bias) > DRIFTING:

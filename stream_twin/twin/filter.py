@@ -501,7 +501,7 @@ LOOKS = (
     "noise",
     "unrest",
     "bias",
-    "repeats",
+    "frozen",
     "aside",
     "shown_level",
     "shown_low",
@@ -589,7 +589,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
             count = stats[UNREST_COUNT]
             out[13] = stats[UNREST_SUM] / count if count > 0.0 else np.nan
             out[14] = stats[BIAS_SUM] / math.sqrt(count) if count > 0.0 else 0.0
-            out[15] = stats[REPEATS]
+            out[15] = 1.0 if stats[REPEATS] >= layout.frozen_after[k] else 0.0
             out[16] = stats[ASIDE_Z]
             for c in range(4):
                 out[17 + c] = _rounded(out[c])

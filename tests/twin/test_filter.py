@@ -637,5 +637,5 @@ def test_statistics_of_a_channel_count_what_came():
     assert stats[kernel.LAST_AT] == at - 60
     looked = made.look(PLAN, row[0], at)[0]["heart_rate"]
     assert 0 < looked["unrest"] < 1.5
-    assert looked["repeats"] == 0
+    assert looked["frozen"] == 0
     assert set(looked) == set(LOOKS)
