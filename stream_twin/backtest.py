@@ -5,7 +5,7 @@ tick and not touched again. So it uses what was known then, and nothing else.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,14 +95,15 @@ class Score(NamedTuple):
     probability: float
 
 
-def stays(catalogue: Catalogue, path: Path, people: Sequence[str]) -> list[Stay]:
+def stays(catalogue: Catalogue, path: Path, people: Sequence[str], told: Collection[str] | None = None) -> list[Stay]:
     """Twins of some stays, side by side on one clock: one example per patient and hour, as the lane makes them.
 
+    ``told``: the twins get the samples of these signals only.
     The lane has no model: features do not depend on it, and whoever scores them has to do so stay after stay.
     """
     player = Player(catalogue)
     found: dict[bytes, Stay] = {person.encode(): Stay(person, sepsis2019.hours(path, person), []) for person in people}
-    merged = in_order(*(sepsis2019.events(path, person) for person in people))
+    merged = in_order(*(sepsis2019.events(path, person, signals=told) for person in people))
     for at, batch in hourly(merged, sepsis2019.HOUR_0):
         for output in [*player.send(batch), *player.tick(at)]:
             if output.topic == "learning.examples":

@@ -13,6 +13,7 @@ from stream_twin import backtest, signals
 from stream_twin.cli import application
 from stream_twin.datasets import sepsis2019
 from stream_twin.learn import shipped
+from stream_twin.twin.model import shipped as populations
 
 HEAD = """
     HR O2Sat Temp SBP MAP DBP Resp EtCO2 BaseExcess HCO3 FiO2 pH PaCO2 SaO2 AST BUN Alkalinephos Calcium Chloride Creatinine
@@ -138,12 +139,25 @@ def test_whom_the_model_was_fitted_on_gets_another_fold(tmp_path):
     assert folds != whole
 
 
+def test_the_vital_signs_setting_is_told_no_laboratory_value(tmp_path):
+    """In a joint twin a laboratory value would move the vital signs' levels, and that it was ordered would show."""
+    folder, other = ward(tmp_path / "set", 8), ward(tmp_path / "other", 8)
+    for file in other.glob("*.psv"):
+        head, *rows = (line.split("|") for line in file.read_text().splitlines())
+        for number, row in enumerate(rows):
+            row[head.index("Lactate")], row[head.index("WBC")] = f"{1 + number % 5}", "30"
+        file.write_text("\n".join("|".join(row) for row in [head, *rows]) + "\n")
+    assert scores(other, tmp_path / "b") == scores(folder, tmp_path / "a")
+    labs = "--setting", "laboratory"
+    assert scores(other, tmp_path / "d", *labs) != scores(folder, tmp_path / "c", *labs)
+
+
 def test_shipped_models_say_whom_they_saw():
     for setting in ("vital_signs", "laboratory"):
         model = shipped.load("intensive_care", setting)
         assert model.whole.people == ("p100001", "p106000")
         assert model.licence == "CC BY 4.0"
-        found = shipped.numbers_of(model.terms, signals.load().signals)
+        found = shipped.numbers_of(model.terms, populations(signals.load())[model.cohort].models)
         assert model.signals == found, "the signals' models have changed: run stream-twin fit-risk again, see docs/backtests.md"
         assert model.fold_of("p104001") == 2
         assert model.fold_of("p106001") is None

@@ -15,7 +15,7 @@ from stream_twin import signals
 from stream_twin.datasets import sepsis2019, t1d
 from stream_twin.learn import shipped
 from stream_twin.learn.cohort import CohortLearner
-from stream_twin.learn.recipe import recipe_of
+from stream_twin.learn.recipe import VITAL_SIGNS, recipe_of
 
 Jobs = Annotated[int, typer.Option(min=1, max=64, help="Processes. Changes the speed, never a byte of what is written.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many people.")]
@@ -60,7 +60,7 @@ def _sepsis2019(
     with (out / "scores.csv").open("w", newline="") as file:
         write = csv.writer(file, lineterminator="\n").writerow
         write(["patient", "hour", "score"])
-        for stay in played(path, people, jobs, "stays"):
+        for stay in played(path, people, jobs, "stays", setting):
             fold = None if fitted is None else fitted.fold_of(stay.person, in_sample=in_sample)
             if fold not in wards:
                 learner = CohortLearner(recipe_of(sepsis2019.COHORT, setting)) if fitted is None else fitted.learner(fold)
@@ -72,15 +72,15 @@ def _sepsis2019(
     typer.echo(f"{out / 'scores.csv'}: {len(people)} stays, from {started}" + (f", folds {folds}" if folds else ""))
 
 
-def played(path: Path, people: list[str], jobs: int, what: str) -> Iterator[player.Stay]:
-    """Stays in the order of ``people``, their twins in ``jobs`` processes."""
+def played(path: Path, people: list[str], jobs: int, what: str, setting: str) -> Iterator[player.Stay]:
+    """Stays in the order of ``people``, their twins in ``jobs`` processes, told what the setting may look at."""
     parts = [people[first : first + player.TOGETHER] for first in range(0, len(people), player.TOGETHER)]
-    for part in track(in_parallel(partial(_stays, path), parts, jobs), f"{what} of {len(people)}", total=len(parts)):
+    for part in track(in_parallel(partial(_stays, path, setting), parts, jobs), f"{what} of {len(people)}", total=len(parts)):
         yield from part
 
 
-def _stays(path: Path, people: list[str]) -> list[player.Stay]:
-    return player.stays(signals.load(), path, people)
+def _stays(path: Path, setting: str, people: list[str]) -> list[player.Stay]:
+    return player.stays(signals.load(), path, people, VITAL_SIGNS if setting == "vital_signs" else None)
 
 
 def in_parallel(work: Any, parts: Iterable[_P], jobs: int) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from stream_twin.events import Example, Label
 from stream_twin.learn.fit import Labelled
 from stream_twin.learn.recipe import recipe_of
 from stream_twin.learn.shipped import Fitted, ShippedModel, numbers_of
+from stream_twin.twin.model import shipped as populations
 
 ATTRIBUTION = (
     "Reyna MA, Josef CS, Jeter R, et al. Early Prediction of Sepsis from Clinical Data: The PhysioNet/Computing in Cardiology"
@@ -35,7 +36,7 @@ def fit_risk(
     people = sepsis2019.people(path)[:limit]
     labelled = Labelled(recipe)
     decode = msgspec.json.Decoder(Example | Label).decode
-    for stay in played(path, people, jobs, "twins"):
+    for stay in played(path, people, jobs, "twins", setting):
         messages = [decode(value) for value in stay.examples]
         label = next(m for m in reversed(messages) if isinstance(m, Label))
         labelled.add([m for m in messages if isinstance(m, Example)], label)
@@ -53,7 +54,7 @@ def fit_risk(
         date=date,
         command=f"stream-twin fit-risk PATH --out FILE --setting {setting} --folds {folds}",
         terms=list(recipe.terms),
-        signals=numbers_of(recipe.terms, signals.load().signals),
+        signals=numbers_of(recipe.terms, populations(signals.load())[recipe.cohort].models),
         whole=Fitted.of(people, *labelled.fit(range(len(people)))),
         folds=fitted,
     )

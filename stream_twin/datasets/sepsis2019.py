@@ -20,7 +20,7 @@ There are no dates: ``ICULOS`` counts the hours in the unit, and hour 0 is :data
 
 import csv
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,8 +82,8 @@ def people(path: Path) -> list[str]:
     return sorted(_files(path))
 
 
-def events(path: Path, person: str, shift_s: float = 0.0) -> Iterator[Sent]:
-    """One stay. Raises FileNotFoundError for one that is not there."""
+def events(path: Path, person: str, shift_s: float = 0.0, signals: Collection[str] | None = None) -> Iterator[Sent]:
+    """One stay; ``signals``: only their measurements. Raises FileNotFoundError for one that is not there."""
     rows = _rows(path, person)
     start = HOUR_0 + shift_s
     yield from _admission(person, rows, start)
@@ -96,7 +96,7 @@ def events(path: Path, person: str, shift_s: float = 0.0) -> Iterator[Sent]:
             oxygen = fraction > 0.21
         if row.get("SepsisLabel") == "1":
             labels.append(hour)
-        yield from _row(person, row, at, hour, oxygen)
+        yield from _row(person, row, at, hour, oxygen, signals)
     if rows:
         yield from _end(person, rows, start, start + hour * HOUR, labels[0] if labels else None)
 
@@ -155,10 +155,12 @@ def _admission(person: str, rows: list[dict[str, Any]], start: float) -> Iterato
     yield sent(start, HAPPENED, Encounter(id=f"{person}-unit", patient_id=person, kind="intensive_care", at=start))
 
 
-def _row(person: str, row: dict[str, Any], at: float, hour: float, oxygen: bool | None) -> Iterator[Sent]:
+def _row(
+    person: str, row: dict[str, Any], at: float, hour: float, oxygen: bool | None, signals: Collection[str] | None
+) -> Iterator[Sent]:
     for column, (signal, unit, kind) in COLUMNS.items():
         value = number(row.get(column))
-        if value is None:
+        if value is None or (signals is not None and signal not in signals):
             continue
         observation = Observation(
             id=f"{person}-{hour:g}-{column}",

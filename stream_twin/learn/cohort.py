@@ -87,7 +87,7 @@ class CohortLearner:
         self._features = features_of(recipe.terms)
         self._means, self._scales = standards(self._features)
         self._terms = Terms(recipe.terms, self._means, self._scales)
-        self._model = OnlineLogistic(base or prior(recipe.terms, recipe.rate))
+        self._model = OnlineLogistic(base or prior(recipe.terms, recipe.rate, recipe.precision, recipe.product_precision))
         self._waiting: dict[str, Waiting] = {}
         self._count = 0
         self._judged: deque[float] = deque(maxlen=WINDOW)

@@ -45,7 +45,7 @@ class Labelled:
         people = list(people)
         z = np.concatenate([self._z[n] for n in people])
         y = np.concatenate([self._occurred[n] for n in people]).astype(float)
-        start = prior_precision(len(self.recipe.terms))
+        start = prior_precision(self.recipe.terms, self.recipe.precision, self.recipe.product_precision)
         middle = np.zeros(len(start))
         middle[0] = np.log(self.recipe.rate / (1 - self.recipe.rate))
         mean = middle.copy()

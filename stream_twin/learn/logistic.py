@@ -18,8 +18,6 @@ Floats = NDArray[np.float64]
 INTERCEPT = "intercept"
 LEAST = 0.002
 """Probabilities are kept this far from 0 and 1 where an example is made linear: one surprise must not undo what is known."""
-PRIOR_PRECISION = 100.0
-"""Of a weight of a standardised term, when nothing was learnt: weights beyond 0.2 need evidence."""
 INTERCEPT_PRECISION = 1.0
 
 
@@ -39,16 +37,18 @@ def posterior(names: Sequence[str], mean: Floats, precision: Floats) -> Posterio
     return Posterior(names=[INTERCEPT, *names], natural_mean=(precision @ mean).tolist(), precision=upper(precision))
 
 
-def prior(terms: Sequence[str], rate: float) -> Posterior:
+def prior(terms: Sequence[str], rate: float, precision: float = 100.0, of_products: float = 100.0) -> Posterior:
     """Nothing learnt yet; ``rate``: how often the outcome is expected among the examples."""
     mean = np.zeros(len(terms) + 1)
     mean[0] = np.log(rate / (1 - rate))
-    return posterior(terms, mean, prior_precision(len(terms)))
+    return posterior(terms, mean, prior_precision(terms, precision, of_products))
 
 
-def prior_precision(terms: int) -> Floats:
-    precision: Floats = np.diag([INTERCEPT_PRECISION, *([PRIOR_PRECISION] * terms)])
-    return precision
+def prior_precision(terms: Sequence[str], precision: float, of_products: float) -> Floats:
+    """(1 + terms, 1 + terms). With 100, weights of standardised terms beyond 0.2 need evidence; hours of one stay are much
+    alike, so there is less of it than there are examples. Products are many, and each is worth little."""
+    found: Floats = np.diag([INTERCEPT_PRECISION, *(of_products if "*" in term else precision for term in terms)])
+    return found
 
 
 class OnlineLogistic:

@@ -64,6 +64,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     after_s: float = 3 * 3600.0
     rate: float = 0.015
     """How many of the examples are expected to be positive, before anything was learnt."""
+    precision: float = 100.0
+    product_precision: float = 100.0
+    """Of the prior of a weight, see :func:`stream_twin.learn.logistic.prior_precision`."""
 
     def concerns(self, label: Label) -> bool:
         return label.cohort == self.cohort and label.kind in (*self.positive, *self.negative)
@@ -76,20 +79,28 @@ class Recipe(Struct, frozen=True, kw_only=True):
         return used, at[used] >= label.occurred_at - self.before_s
 
 
-STANDARDS = {"age": (60.0, 18.0), "sex": (0.5, 0.5), "shock_index": (0.7, 0.2), "pulse_pressure": (55.0, 18.0)}
+STANDARDS = {
+    "age": (60.0, 18.0),
+    "sex": (0.5, 0.5),
+    "shock_index": (0.7, 0.2),
+    "pulse_pressure": (55.0, 18.0),
+    "strain": (0.8, 0.8),
+}
 """Mean and scale of features that are not standardised already; round numbers for adults in hospital."""
+LEVEL = (0.0, 0.55)
+"""Of levels: in those who are watched and treated they differ less than the population's model has it."""
 
 
 def standards(features: Iterable[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Means and scales; those of signals are standardised by the catalogue's models (:mod:`stream_twin.learn.features`)."""
-    both = {feature: STANDARDS.get(feature, (0.0, 1.0)) for feature in features}
+    both = {f: STANDARDS.get(f, LEVEL if f.endswith(".level") else (0.0, 1.0)) for f in features}
     return {f: mean for f, (mean, _) in both.items()}, {f: scale for f, (_, scale) in both.items()}
 
 
 def vital_sign_terms() -> list[str]:
     levels = [f"{name}.level" for name in VITAL_SIGNS]
-    unstable = [f"{name}.instability" for name in VITAL_SIGNS]
-    return spelled([*levels, *unstable, "age"], ["sex", "shock_index", "pulse_pressure"], [*levels, "age"])
+    restless = [f"{name}.{part}" for part in ("instability", "noise", "bias") for name in VITAL_SIGNS]
+    return spelled([*levels, *restless, "strain", "age"], ["sex", "shock_index", "pulse_pressure"], [*levels, "age"])
 
 
 def laboratory_terms() -> list[str]:
@@ -101,8 +112,17 @@ _HOME = [
     f"{name}.{part}" for name in ("heart_rate", "respiratory_rate", "spo2", "body_temperature") for part in ("level", "deviation")
 ]
 RECIPES = (
-    Recipe(cohort="intensive_care", setting="vital_signs", terms=tuple(vital_sign_terms()), positive=("sepsis",)),
-    Recipe(cohort="intensive_care", setting="laboratory", terms=tuple(laboratory_terms()), positive=("sepsis",)),
+    *(
+        Recipe(
+            cohort="intensive_care",
+            setting=setting,
+            terms=tuple(terms),
+            positive=("sepsis",),
+            precision=400.0,
+            product_precision=10_000.0,
+        )
+        for setting, terms in (("vital_signs", vital_sign_terms()), ("laboratory", laboratory_terms()))
+    ),
     Recipe(
         cohort="home",
         setting="vital_signs",

@@ -6,6 +6,7 @@ person of the file gets the fold fitted without that person.
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.logistic import Posterior, full, posterior, upper
 from stream_twin.learn.recipe import Recipe, recipe_of
 from stream_twin.learn.terms import Floats, features_of
-from stream_twin.signals import Signal
+from stream_twin.signals import SignalModel
 
 SCHEMA = 1
 
@@ -60,7 +61,7 @@ class ShippedModel(Struct, kw_only=True):
     command: str
     terms: list[str]
     signals: dict[str, list[float]]
-    """Of each signal of the terms the numbers of the filter's model (:func:`numbers_of`): with others the features are others."""
+    """Of each signal of the terms the numbers of its population's model (:func:`numbers_of`): with others features change."""
     whole: Fitted
     folds: list[Fitted]
 
@@ -103,10 +104,14 @@ class ShippedModel(Struct, kw_only=True):
         return posterior(self.terms, np.array(fitted.mean), full(fitted.precision, len(self.terms) + 1))
 
 
-def numbers_of(terms: Sequence[str], signals: Mapping[str, Signal]) -> dict[str, list[float]]:
-    """Mean, standard deviations and time constants of the filter's models of the signals in ``terms``."""
+def numbers_of(terms: Sequence[str], models: Mapping[str, SignalModel]) -> dict[str, list[float]]:
+    """Mean, standard deviations, time constants and loadings of the models of the signals in ``terms``; no infinite ones."""
     names = dict.fromkeys(feature.split(".")[0] for feature in features_of(terms) if "." in feature)
-    return {name: [value for value in msgspec.structs.astuple(signals[name].model) if isinstance(value, float)] for name in names}
+    return {
+        name: [v for v in msgspec.structs.astuple(models[name]) if isinstance(v, float) and isfinite(v)]
+        + list(models[name].loadings.values())
+        for name in names
+    }
 
 
 def file_of(cohort: str, setting: str) -> str:

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.optimize import minimize
 
 from stream_twin.learn.fit import Labelled
-from stream_twin.learn.logistic import PRIOR_PRECISION, OnlineLogistic, posterior, prior
+from stream_twin.learn.logistic import OnlineLogistic, posterior, prior, prior_precision
 from stream_twin.learn.recipe import Recipe
 
-NAMES = ["a.level", "b.level", "c.level"]
+NAMES = ["a.deviation", "b.deviation", "c.deviation"]
 TRUE = np.array([-2.0, 0.8, -0.5, 0.0])
 
 
@@ -18,11 +19,11 @@ def drawn(n, seed=4):
     return rows, random.random(n) < 1 / (1 + np.exp(-(TRUE[0] + rows @ TRUE[1:])))
 
 
-def optimum(rows, occurred, rate):
+def optimum(rows, occurred, rate, precision=100.0):
     """Most probable weights by a general optimiser."""
     x, y = np.hstack([np.ones((len(rows), 1)), rows]), occurred.astype(float)
     middle = np.array([np.log(rate / (1 - rate)), 0, 0, 0])
-    strength = np.array([1.0, *[PRIOR_PRECISION] * 3])
+    strength = np.array([1.0, *[precision] * 3])
 
     def loss(w):
         e = x @ w
@@ -62,6 +63,7 @@ def test_fit_is_the_optimum():
 
     rows, occurred = drawn(600)
     recipe = Recipe(cohort="c", setting="s", terms=tuple(NAMES), positive=("sepsis",), rate=0.1, before_s=0.5, after_s=10.0)
+    recipe = replace(recipe, precision=30.0)
     labelled = Labelled(recipe)
     for n, (row, outcome) in enumerate(zip(rows.tolist(), occurred.tolist(), strict=True)):
         example = Example(patient_id=str(n), cohort="c", at=10.0, features=dict(zip(NAMES, row, strict=True)))
@@ -70,5 +72,9 @@ def test_fit_is_the_optimum():
     mean, precision, examples = labelled.fit(range(600))
     assert examples == 600
     clipped = np.clip(rows, -4, 4)
-    assert mean == pytest.approx(optimum(clipped, occurred, 0.1), abs=1e-4)
+    assert mean == pytest.approx(optimum(clipped, occurred, 0.1, 30.0), abs=1e-4)
     assert np.linalg.eigvalsh(precision).min() > 0
+
+
+def test_products_have_a_prior_of_their_own():
+    assert np.diag(prior_precision(["a", "a>1", "a*b"], 400.0, 9.0)).tolist() == [1.0, 400.0, 400.0, 9.0]
