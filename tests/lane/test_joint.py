@@ -246,6 +246,29 @@ def test_what_is_put_out_is_the_same_whatever_comes_afterwards(seed, cut):
     assert told[0] == told[1] == told[2]
 
 
+def test_insulin_and_meals_act_on_glucose_at_home():
+    """By the population's file: through two compartments each, so at once not at all, and most after an hour or two."""
+    moments = T0 + 60 + 600.0 * np.arange(30)
+    levels = {}
+    for name, event in (
+        ("nothing", None),
+        ("insulin", events.Insulin(id="e", patient_id=PATIENT, at=T0 + 60, kind="rapid", dose_units=5.0)),
+        ("meal", events.Meal(id="e", patient_id=PATIENT, at=T0 + 60, carbohydrates_g=50.0)),
+    ):
+        log = begun("home")
+        log.send("clinical.observations", observation(1, "glucose", T0, 150.0))
+        if event is not None:
+            log.send("clinical.events", event)
+        lane = run(log)
+        levels[name] = np.array([lane.belief(PATIENT, float(at)).signals["glucose"].level for at in moments])
+    for name, way in (("insulin", -1), ("meal", 1)):
+        effect = way * (levels[name] - levels["nothing"])
+        assert abs(effect[0]) < 1e-6
+        assert effect.max() > 5
+        assert 4 <= effect.argmax() <= 20
+        assert effect[-1] < effect.max()
+
+
 # -------------------------------------------------------------------------------------------------------------- migration
 
 
