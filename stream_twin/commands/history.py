@@ -57,7 +57,7 @@ def history(
         known = pictures.from_lane(broker(settings), settings.prefix, patient, catalogue)
     profile = known.chart.profile
     assert profile is not None, "who is not known was refused"
-    end = known.chart.clock if until is None else _seconds(until, profile, "--to")
+    end = known.chart.measured_until if until is None else _seconds(until, profile, "--to")
     begin = end - DAYS * 86400 if since is None else _seconds(since, profile, "--from")
     if not begin < end:
         raise typer.BadParameter(f"{since} is not before {until or 'the end of the data'}", param_hint="--from")

@@ -14,7 +14,7 @@ from stream_twin.events import (
     RebuiltBase,
 )
 from stream_twin.lane.lane import Checkpoint, Record
-from stream_twin.lane.patient import Accepted, Snapshot
+from stream_twin.lane.patient import INPUT, Accepted, Snapshot
 from stream_twin.lane.rebuild import in_order
 from stream_twin.lane.rebuilder import Replay
 from stream_twin.signals import Catalogue
@@ -70,6 +70,12 @@ class Chart:
         """The lane's, at the end of what was fed."""
         self._replay.catch_up()
         return self._replay.clock
+
+    @property
+    def measured_until(self) -> float:
+        """When the last sample was taken; the lane's clock where there is none."""
+        self._replay.catch_up()
+        return max((sample.at for sample in self._replay.gathered if sample.device != INPUT), default=self._replay.clock)
 
     @property
     def profile(self) -> Profile | None:

@@ -114,7 +114,7 @@ class Picture:
             rest = [name for name in seen if name not in first.values()]
             chosen = [*first.values(), *rest[: max(MOST - len(first), 0)]]
         if not chosen:
-            raise ValueError("nothing to show")
+            raise ValueError("nothing to show: no sample of this patient lies in the time asked for")
         inside = set(chosen)
         groups = {scale: [n for n, s in catalogue.signals.items() if n in inside and s.scale == scale] for scale in SCALES}
         return {scale: names for scale, names in groups.items() if names}

@@ -114,6 +114,7 @@ def test_the_chart_has_each_sample_once_also_what_came_late_and_not_what_was_tak
     assert [(s.at - T0, s.value) for s in chart.samples() if s.device != INPUT][:3] == [(30, 60.0), (60, 71.5), (120, 72.0)]
     assert len(chart.samples()) == 10
     assert chart.clock == T0 + 5001
+    assert chart.measured_until == T0 + 540
 
 
 def test_events_are_there_as_last_told_and_air_is_that_of_the_patients_place():
