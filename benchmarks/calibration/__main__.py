@@ -63,18 +63,18 @@ def main() -> None:
 def report(one: sets.Set, catalogue: Catalogue) -> dict[str, Any]:
     people = [person.only(one.names) for person in one.reported]
     bare = PopulationModel(Population(name="catalogue", version=1, date="", holds_for=""), catalogue)
-    twin = [predicted(one.model, person) for person in people]
-    alone = [predicted(one.alone, person) for person in people]
+    twin = [predicted(model, person) for model, person in zip(one.models, people, strict=True)]
+    alone = [predicted(model, person) for model, person in zip(one.alone, people, strict=True)]
     plain = [predicted(bare, person) for person in people]
-    impersonal = _impersonal(one.model)
-    usual = [predicted(impersonal, person) for person in people]
+    same = [bare] * len(people)
+    usual = [predicted(_impersonal(model), person) for model, person in zip(one.models, people, strict=True)]
     sums: dict[str, list[NDArray]] = {}
     rows, days = {}, []
     for k, name in enumerate(one.names):
         signal = catalogue[name]
         if sum(int(np.sum(person.signals == k)) for person in people) < LEAST:
             continue
-        got = _signal(one, signal, k, people, twin, alone, plain)
+        got = _signal(one, signal, k, people, twin, alone, plain, same)
         rows[name] = got.pop("row")
         for key, values in got.items():
             sums.setdefault(key, []).append(values)
@@ -97,36 +97,36 @@ def _signal(
     twin: list[Predictions],
     alone: list[Predictions],
     plain: list[Predictions],
+    bare: list[PopulationModel],
 ) -> dict[str, Any]:
     here = [np.flatnonzero(person.signals == k) for person in people]
     have = [n for n, at in enumerate(here) if len(at)]
     steps = [person.steps(dict.fromkeys(one.names, 0) | {signal.name: signal.decimals}) for person in people]
 
-    def of(all_of: list[Predictions], tail: float, when: str) -> Scored:
+    def of(all_of: list[Predictions], models: list[PopulationModel], when: str) -> Scored:
         mean, sd = MASK[when]
         parts = []
         for n in have:
-            at = here[n]
+            at, tail = here[n], models[n].models[signal.name].tail
             some = Predicted(getattr(all_of[n], mean)[at], getattr(all_of[n], sd)[at], tail)
             parts.append(scored(signal, people[n].values[at], steps[n][at], some))
         return _joined(parts)
 
-    tail = one.model.models[signal.name].tail
-    hidden = [predicted(one.model, people[n].only([signal.name])) for n in have]
-    ahead, joint = of(twin, tail, "ahead"), of(twin, tail, "joint")
+    hidden = [predicted(one.models[n], people[n].only([signal.name])) for n in have]
+    ahead, joint = of(twin, one.models, "ahead"), of(twin, one.models, "joint")
     without = _joined(
         [
             scored(
                 signal,
                 people[n].values[here[n]],
                 steps[n][here[n]],
-                Predicted(own.mean, own.sd, tail),
+                Predicted(own.mean, own.sd, one.models[n].models[signal.name].tail),
             )
             for n, own in zip(have, hidden, strict=True)
         ]
     )
-    apart = of(alone, one.alone.models[signal.name].tail, "ahead")
-    catalogues = of(plain, signal.model.tail, "ahead")
+    apart = of(alone, one.alone, "ahead")
+    catalogues = of(plain, bare, "ahead")
     fitted = [comparators.series(person, signal) for person in one.fitted if signal.name in person.names]
     fitted = [some for some in fitted if len(some.values)]
     reported = [comparators.series(people[n], signal) for n in have]
@@ -189,7 +189,7 @@ def _local(
             chosen.append(np.arange(place + half, place + len(one.values)))
         place += len(here[n])
     if len(parts) < 3:
-        return "skipped: too few persons with enough samples"
+        return "skipped: too few persons with 20 to 2,000 samples"
     level, twin = _joined(parts), ahead.take(np.concatenate(chosen))
     return {
         "people": len(parts),
@@ -234,7 +234,7 @@ def _by_day(
         at = np.flatnonzero(person.signals == k)
         if not len(at):
             continue
-        tail = one.model.models[signal.name].tail
+        tail = one.models[n].models[signal.name].tail
         step = person.steps(dict.fromkeys(one.names, 0) | {signal.name: signal.decimals})[at]
         both = [
             scored(signal, person.values[at], step, Predicted(some[n].mean[at], some[n].sd[at], tail)).log_score

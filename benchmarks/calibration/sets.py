@@ -17,11 +17,11 @@ from stream_twin.twin.model import Population, PopulationModel, read, shipped
 KEPT = Path("build/calibration")
 """Models that are fitted here and not shipped: each signal for itself, on the same people."""
 FIRST_DAYS = 14
-"""Of each person of T1D-UOM on whom is fitted, as for the shipped file."""
+"""Of each person of T1D-UOM on whom is fitted."""
 THIRDS = 3
-"""At home: the last of every three people is reported on."""
-UNFITTED = ("glucose",)
-"""Reported all the same, with the catalogue's model."""
+"""LifeSnaps, Welltory: the last of every three people is reported on."""
+NESTED = ("heart_rate", "stress", "steps")
+"""Signals of T1D-UOM that are fitted again without the person who is reported on, each for itself."""
 
 
 class Set(NamedTuple):
@@ -31,8 +31,9 @@ class Set(NamedTuple):
     title: str
     fitted: list[Recorded]
     reported: list[Recorded]
-    model: PopulationModel
-    alone: PopulationModel
+    models: list[PopulationModel]
+    """Of each who is reported on."""
+    alone: list[PopulationModel]
     """Each signal fitted for itself, on the same people."""
     names: list[str]
     """Signals, in the catalogue's order."""
@@ -43,6 +44,8 @@ def build(name: str, path: Path, catalogue: Catalogue, limit: int | None) -> Set
     source = DATASETS[name]
     people, reader = source.people(path), Reader(source, path, catalogue)
     population = shipped(catalogue)["intensive_care" if name == "sepsis2019" else "home"].population
+    if name == "t1d":
+        return _nested(path, population, catalogue, limit)
     if name == "sepsis2019":
         fitted = [p for p in people if "p100001" <= p <= "p102000"]
         reported = [p for p in people if "p104001" <= p <= "p106000"]
@@ -50,13 +53,29 @@ def build(name: str, path: Path, catalogue: Catalogue, limit: int | None) -> Set
         fitted = [p for n, p in enumerate(people) if n % THIRDS != THIRDS - 1]
         reported = [p for n, p in enumerate(people) if n % THIRDS == THIRDS - 1]
     on, about = [reader.read(p) for p in fitted], [reader.read(p) for p in reported[:limit]]
-    own = {*population.signals, *UNFITTED}
-    names = [n for n in catalogue.signals if n in own and any(n in one.names for one in about)]
+    names = [n for n in catalogue.signals if n in population.signals and any(n in one.names for one in about)]
     model = PopulationModel(population, catalogue)
-    fitted_names = [n for n in names if n in population.signals]
-    thinner = [one.first(FIRST_DAYS) for one in on] if name == "t1d" else on
-    alone = _kept(f"alone-{name}", lambda: separate(_start(population), catalogue, thinner, fitted_names).population, catalogue)
-    return Set(name, source.title, on, about, model, alone, names)
+    alone = _kept(f"alone-{name}", lambda: separate(_start(population), catalogue, on, names).population, catalogue)
+    return Set(name, source.title, on, about, [model] * len(about), [alone] * len(about), names)
+
+
+def _nested(path: Path, population: Population, catalogue: Catalogue, limit: int | None) -> Set:
+    """T1D-UOM: everybody is reported on, by a fit to the eleven others."""
+    source = DATASETS["t1d"]
+    reader = Reader(source, path, catalogue)
+    people = [reader.read(person) for person in source.people(path)]
+    start = _start(population)
+    models = []
+    for person in people[:limit]:
+        others = [one.first(FIRST_DAYS) for one in people if one is not person]
+
+        def fit(others: list[Recorded] = others) -> Population:
+            found = separate(start, catalogue, others, NESTED).population
+            own = {name: found.signals[name] for name in NESTED}
+            return msgspec.structs.replace(found, signals=own)
+
+        models.append(_kept(f"t1d-without-{person.person}", fit, catalogue))
+    return Set("t1d", source.title, people, people[:limit], models, models, ["heart_rate", "glucose", "stress", "steps"])
 
 
 def _start(population: Population) -> Population:
