@@ -77,8 +77,8 @@ class SignalBelief:
 
 @dataclass(slots=True)
 class DriverBelief:
-    """A latent driver, in standard deviations of the population; ``contributions``: what the samples of each signal contributed to
-    ``mean``; they add up to it."""
+    """A latent driver, in standard deviations of the population; ``contributions``: what the samples of each signal contributed
+    to ``mean``; they add up to it."""
 
     driver: Driver
     mean: float
@@ -119,7 +119,7 @@ class Belief:
     """Lane clock when the patient's first input came."""
 
     def exercising(self) -> bool:
-        """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves about: its signs are no illness."""
+        """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves: its signs are no illness."""
         for name in ("steps", "steps_per_minute"):
             steps = self.signals.get(name)
             if steps is not None and self.at - steps.last_at <= EXERCISE_S:

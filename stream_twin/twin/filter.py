@@ -1,14 +1,14 @@
 """The Kalman filter, compiled: sample after sample, block after block, the same bits whatever the batch.
 
 The state of a block has the elements of its :class:`~stream_twin.twin.model.Layout`. Every element is an Ornstein-Uhlenbeck
-process with rate ``r`` (1/s) and the elements share a stationary covariance ``S``, so with ``f = exp(-r * gap)`` prediction is exact for
-any gap, elementwise, and never diverges:
+process with rate ``r`` (1/s) and the elements share a stationary covariance ``S``, so with ``f = exp(-r * gap)`` prediction is
+exact for any gap, elementwise, and never diverges:
 
     x' = f * x        P' = S + f f^T * (P - S)
 
 Who is silent returns to the population. ``predict(a)`` then ``predict(b)`` equals ``predict(a + b)`` to rounding. All coupling
-sits in how a sample reads the elements, so an element that no sample has read yet stays independent of the others, to the bit: a state
-can be extended at any time as if the element had been there from the start.
+sits in how a sample reads the elements, so an element that no sample has read yet stays independent of the others, to the bit:
+a state can be extended at any time as if the element had been there from the start.
 
 Compiled by Numba, without its fast mathematics. A state is one row of numbers, see :class:`Row`.
 """
@@ -200,28 +200,24 @@ def from_working(scale: Floats, working: float) -> float:
 
 @_jit
 def _predict(layout: Layout, row: Floats, gap: float, mean: Floats, covariance: Floats, f: Floats) -> None:
-    """Mean (d,) and covariance (d, d) after ``gap`` seconds; ``f`` (d,) is filled with what is left of each element."""
+    """Mean (d,) and upper triangle of the covariance after ``gap`` seconds; ``f`` (d,) is what is left of each element."""
     d = len(layout.rates)
     stationary = layout.stationary
-    k = d
     if gap == 0.0:
-        for i in range(d):
-            f[i] = 1.0
-            mean[i] = row[i]
-            for j in range(i, d):
-                covariance[i, j] = row[k]
-                covariance[j, i] = row[k]
-                k += 1
+        f[:] = 1.0
+        mean[:] = row[:d]
+        covariance[:] = row[d : d + len(covariance)]
         return
     for i in range(d):
         f[i] = math.exp(-layout.rates[i] * gap)
         mean[i] = row[i] * f[i]
-    for i in range(d):
-        for j in range(i, d):
-            entry = stationary[k - d] + (f[i] * f[j]) * (row[k] - stationary[k - d])
-            covariance[i, j] = entry
-            covariance[j, i] = entry
-            k += 1
+    k = 0
+    for i in range(d):  # line by line, in slices, which the compiler turns into vector instructions
+        left, n = f[i], d - i
+        line, usual, known, f_rest = covariance[k : k + n], stationary[k : k + n], row[d + k : d + k + n], f[i:]
+        for j in range(n):
+            line[j] = usual[j] + (left * f_rest[j]) * (known[j] - usual[j])
+        k += n
 
 
 @_jit
@@ -252,13 +248,19 @@ def _read(layout: Layout, k: int, at: float, inputs: Floats, h: Floats) -> float
 
 @_jit
 def _project(layout: Layout, k: int, covariance: Floats, h: Floats, ph: Floats) -> float:
-    """``P h`` into ``ph`` (d,); -> ``h^T P h``."""
+    """``P h`` into ``ph`` (d,), of the upper triangle; -> ``h^T P h``."""
     start, end = layout.reads_start[k], layout.reads_start[k + 1]
+    d = len(ph)
     ph[:] = 0.0
     for r in range(start, end):
-        line, value = covariance[layout.reads_element[r]], h[r]
-        for i in range(len(ph)):
-            ph[i] += value * line[i]
+        element, value = layout.reads_element[r], h[r]
+        at = element
+        for i in range(element):
+            ph[i] += value * covariance[at]
+            at += d - i - 1
+        rest, line = ph[element:], covariance[at : at + d - element]
+        for i in range(d - element):
+            rest[i] += value * line[i]
     variance = 0.0
     for r in range(start, end):
         variance += h[r] * ph[layout.reads_element[r]]
@@ -321,8 +323,8 @@ def follow(
     An innovation of more than :data:`IMPLAUSIBLE` standard deviations is set aside, unless the sample before it of the same
     channel was set aside too and is nearer to it than to what was predicted: then it is a change, and is believed. A sample that
     is censored updates by the moments of the truncated normal distribution. With ``tail`` degrees of freedom a surprising sample
-    is trusted as Student's t has it, with ``noise_tail`` its noise is. A person's noise is learnt as in Sarkka and Nummenmaa, IEEE
-    Trans. Autom. Control 54 (2009) 596.
+    is trusted as Student's t has it, with ``noise_tail`` its noise is. A person's noise is learnt as in Sarkka and Nummenmaa,
+    IEEE Trans. Autom. Control 54 (2009) 596.
 
     Args:
         rows: (N, width), changed in place.
@@ -336,7 +338,7 @@ def follow(
     where_stats = where_at + 1
     where_inputs = where_stats + K * len(layout.channel_signal)
     where_contributions = where_inputs + len(layout.input_rates)
-    mean, covariance, f, ph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d)
+    mean, covariance, f, ph = np.empty(d), np.empty(d * (d + 1) // 2), np.empty(d), np.empty(d)
     h = np.empty(len(layout.reads_value))
     mark = 0
     for n in range(len(slots)):
@@ -420,14 +422,15 @@ def follow(
         if fate in (SET_ASIDE, FROZEN):
             _store(layout, row, mean, covariance, f, at)
         else:
-            c = d
+            c = 0
             gain = error / trusted
             for i in range(d):
                 row[i] = mean[i] + ph[i] * gain
                 scaled = ph[i] * shrink
-                for j in range(i, d):
-                    row[c] = covariance[i, j] - scaled * ph[j]
-                    c += 1
+                into, line, rest = row[d + c : d + c + d - i], covariance[c : c + d - i], ph[i:]
+                for j in range(d - i):
+                    into[j] = line[j] - scaled * rest[j]
+                c += d - i
             row[where_at] = at
             for i in range(layout.drivers):
                 for s in range(m):
@@ -451,21 +454,22 @@ def follow(
 @_jit
 def _variance(layout: Layout, i: int) -> float:
     """Stationary variance of element ``i``."""
-    d = len(layout.rates)
-    return float(layout.stationary[i * d - i * (i - 1) // 2])
+    return float(layout.stationary[_diagonal(len(layout.rates), i)])
+
+
+@_jit
+def _diagonal(d: int, i: int) -> int:
+    """Where an element's variance is in the upper triangle."""
+    return i * d - i * (i - 1) // 2
 
 
 @_jit
 def _store(layout: Layout, row: Floats, mean: Floats, covariance: Floats, f: Floats, at: float) -> None:
     """What was predicted, without an update."""
     d, m = len(layout.rates), len(layout.means)
-    k = d
-    for i in range(d):
-        row[i] = mean[i]
-        for j in range(i, d):
-            row[k] = covariance[i, j]
-            k += 1
-    row[k] = at
+    row[:d] = mean
+    row[d : d + len(covariance)] = covariance
+    row[d + len(covariance)] = at
     end = len(row) - layout.drivers * m
     for i in range(layout.drivers):
         for s in range(m):
@@ -482,7 +486,7 @@ def _widen(layout: Layout, k: int, extra: float, covariance: Floats) -> None:
         return
     for r in range(layout.reads_start[k], layout.reads_start[k + 1]):
         i = layout.reads_element[r]
-        covariance[i, i] += extra * layout.own[r] * _variance(layout, i) / total
+        covariance[_diagonal(len(layout.rates), i)] += extra * layout.own[r] * _variance(layout, i) / total
 
 
 LOOKS = (
@@ -526,13 +530,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
     channels = len(layout.channel_signal)
     where_inputs = where_stats + K * channels
     where_contributions = where_inputs + len(layout.input_rates)
-    mean, covariance, f, ph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d)
-    usual = np.zeros((d, d))
-    k = 0
-    for i in range(d):
-        for j in range(i, d):
-            usual[i, j] = usual[j, i] = layout.stationary[k]
-            k += 1
+    mean, covariance, f, ph = np.empty(d), np.empty(d * (d + 1) // 2), np.empty(d), np.empty(d)
     h, around = np.empty(len(layout.reads_value)), np.empty(len(layout.reads_value))
     inputs = np.empty(len(layout.input_rates))
     looked, drivers = np.empty((len(slots), m, len(LOOKS))), np.empty((len(slots), layout.drivers, 2 + m))
@@ -545,7 +543,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
             inputs[j] = row[where_inputs + j] * math.exp(-layout.input_rates[j] * gap)
         for i in range(layout.drivers):
             drivers[n, i, 0] = mean[i]
-            drivers[n, i, 1] = math.sqrt(max(covariance[i, i], 0.0))
+            drivers[n, i, 1] = math.sqrt(max(covariance[_diagonal(d, i)], 0.0))
             for s in range(m):
                 drivers[n, i, 2 + s] = row[where_contributions + i * m + s] * f[i]
         channel = 0
@@ -569,7 +567,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
                     baseline += part
             variance = _project(layout, k, covariance, h, ph)
             apart_sd = math.sqrt(_project(layout, k, covariance, around, ph))
-            spread = math.sqrt(max(_project(layout, k, usual, around, ph), 1e-12))
+            spread = math.sqrt(max(_project(layout, k, layout.stationary, around, ph), 1e-12))
             ratio = _noise(stats, layout.prior_count[k])
             predictive_sd = math.sqrt(variance + layout.noise[k] * ratio)
             scale, out = layout.scale[k], looked[n, k]
@@ -615,7 +613,7 @@ def advance(layout: Layout, row: Floats, at: float) -> None:
     d = len(layout.rates)
     where_at = d + d * (d + 1) // 2
     where_inputs = where_at + 1 + K * len(layout.channel_signal)
-    mean, covariance, f = np.empty(d), np.empty((d, d)), np.empty(d)
+    mean, covariance, f = np.empty(d), np.empty(d * (d + 1) // 2), np.empty(d)
     gap = min(max(at - row[where_at], 0.0), LONGEST_GAP_S)
     _predict(layout, row, gap, mean, covariance, f)
     for j in range(len(layout.input_rates)):

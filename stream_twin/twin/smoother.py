@@ -126,7 +126,8 @@ def _back(
     d = len(layout.rates)
     where_at = d + d * (d + 1) // 2
     where_inputs = where_at + 1 + K * len(layout.channel_signal)
-    m, p, f, ph, nph = np.empty(d), np.empty((d, d)), np.empty(d), np.empty(d), np.empty(d)
+    m, upper, f, ph, nph = np.empty(d), np.empty(d * (d + 1) // 2), np.empty(d), np.empty(d), np.empty(d)
+    p = np.empty((d, d))
     h, left = np.empty(len(layout.reads_value)), np.empty(len(layout.input_rates))
     for s in range(len(times), -1, -1):
         row = rows[s]
@@ -136,7 +137,12 @@ def _back(
             _decay(layout, now - then, f, r, n)
             now = then
             gap = min(max(then - row[where_at], 0.0), LONGEST_GAP_S)
-            _predict(layout, row, gap, m, p, f)
+            _predict(layout, row, gap, m, upper, f)
+            k = 0
+            for i in range(d):
+                for j in range(i, d):
+                    p[i, j] = p[j, i] = upper[k]
+                    k += 1
             pn = p @ n @ p
             for i in range(d):
                 total = m[i]
@@ -158,10 +164,10 @@ def _back(
         for j in range(len(left)):
             left[j] = row[where_inputs + j] * math.exp(-layout.input_rates[j] * gap)
         k = layout.channel_signal[code // 3]
-        _predict(layout, row, gap, m, p, f)
+        _predict(layout, row, gap, m, upper, f)
         _read(layout, k, now, left, h)
-        known = _project(layout, k, p, h, ph)
-        gain, shrink = _weights(layout, k, code % 3 - 1, values[u], seen[u], known, p, h, ph)
+        known = _project(layout, k, upper, h, ph)
+        gain, shrink = _weights(layout, k, code % 3 - 1, values[u], seen[u], known, upper, h, ph)
         start, end = layout.reads_start[k], layout.reads_start[k + 1]
         both, along = 0.0, 0.0
         for i in range(d):

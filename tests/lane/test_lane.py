@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_twin.twin.blocks import Blocks
 
 from stream_twin import events
 from stream_twin.lane import Lane, LaneSettings, UpdateFailed
 from stream_twin.lane.assess import Assessor
+from stream_twin.twin.blocks import Blocks
 from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, encode, state
 
 SIGNALS = {"heart_rate": (72, 6), "spo2": (95, 0.5), "respiratory_rate": (15, 2), "body_temperature": (36.8, 0.3)}
