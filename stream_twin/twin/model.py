@@ -98,8 +98,8 @@ class Layout(NamedTuple):
     :data:`COSINE`, :data:`SINE`, the same of half a day, or :data:`INPUT` plus the number of the input whose content it is
     multiplied with; reads_value: (r,) coefficient. around: (r,) whether it is deviation, and not what is usual; own: (r,) whether
     a change that is accepted goes there. means, noise, tail, noise_tail, prior_count: (m,) on the working scale: mean, variance
-    of a sample, degrees of freedom of its tails and of its noise's (inf: normal), how many samples the population's noise counts for
-    (inf: a person's is never learnt). scale: (m, 3), see :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2),
+    of a sample, degrees of freedom of its tails and of its noise's (inf: normal), how many samples the population's noise counts
+    for (inf: a person's is never learnt). scale: (m, 3), see :func:`scale`. limits: (m, 2) detection limits, plausible: (m, 2),
     canonical unit. frozen_after: (m,) repeats. channel_signal: (c,). input_rates: (n,) 1/s; input_levels, input_offsets: (n,) see
     :class:`Input`; effects: (m, n) per unit left in the compartment. input_of: (m,) the input into which samples of the signal
     go, or -1. reach: (m,) half the width of the central 90 % of a sample's predictive distribution, in its standard deviations.
