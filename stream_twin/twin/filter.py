@@ -323,8 +323,8 @@ def follow(
     An innovation of more than :data:`IMPLAUSIBLE` standard deviations is set aside, unless the sample before it of the same
     channel was set aside too and is nearer to it than to what was predicted: then it is a change, and is believed. A sample that
     is censored updates by the moments of the truncated normal distribution. With ``tail`` degrees of freedom a surprising sample
-    is trusted as Student's t has it, with ``noise_tail`` its noise is. A person's noise is learnt as in Sarkka and Nummenmaa,
-    IEEE Trans. Autom. Control 54 (2009) 596.
+    is trusted as Student's t has it. With ``noise_tail`` its noise is, and nothing is set aside: such a signal really jumps. A
+    person's noise is learnt as in Sarkka and Nummenmaa, IEEE Trans. Autom. Control 54 (2009) 596.
 
     Args:
         rows: (N, width), changed in place.
@@ -400,7 +400,7 @@ def follow(
             trusted = variance
             if stats[REPEATS] >= layout.frozen_after[k]:
                 fate = FROZEN
-            elif abs(z) > IMPLAUSIBLE:
+            elif abs(z) > IMPLAUSIBLE and not math.isfinite(layout.noise_tail[k]):
                 agrees = stats[ASIDE_Z] * z > 0.0 and abs(working - stats[ASIDE]) < 0.5 * abs(error)
                 fate = CHANGE if agrees else SET_ASIDE
             else:
