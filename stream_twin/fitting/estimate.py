@@ -119,13 +119,15 @@ def estimate(
         told: called after each step with the number of steps and the block's log-likelihood per sample.
 
     Raises:
-        ValueError: nobody has a sample of these signals.
+        ValueError: nobody has a sample of these signals, or one has ``noise_tail``, which the likelihood does not know.
     """
     seen = {name for one in recorded for name in one.names}
     names = [name for name in catalogue.signals if name in set(signals) & seen]
     if not names:
         raise ValueError(f"nobody has a sample of {', '.join(signals)}: nothing to fit")
     start = PopulationModel(population, catalogue)
+    if jumping := [name for name in names if math.isfinite(start.models[name].noise_tail)]:
+        raise ValueError(f"{', '.join(jumping)}: a noise with tails (noise_tail) is not fitted here, leave it out of the signals")
     fits = []
     for block in dict.fromkeys(start.blocks[name] for name in names):
         own = [name for name in names if start.blocks[name] == block]

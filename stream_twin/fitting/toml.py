@@ -49,7 +49,7 @@ def _model(model: SignalModel) -> list[str]:
     kept += [f"{p}_s = {_number(getattr(model, p + '_s'))}" for p in ("slow", "fast") if getattr(model, p + "_sd") > 0]
     if model.momentum:
         kept += [f"momentum = {_number(model.momentum)}", f"momentum_s = {_number(model.momentum_s)}"]
-    for field in ("tail", "noise_count"):
+    for field in ("tail", "noise_tail", "noise_count"):
         if math.isfinite(getattr(model, field)):
             kept.append(f"{field} = {_number(getattr(model, field))}")
     if model.detection != (None, None):

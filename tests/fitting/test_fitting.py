@@ -180,7 +180,7 @@ def test_nobody_with_a_sample_is_an_error():
 
 
 def test_the_text_of_a_population_reads_as_it(tmp_path):
-    start = population(detection=(10.0, 200.0))
+    start = population(detection=(10.0, 200.0), noise_tail=4.0)
     file = tmp_path / "made.toml"
     file.write_text(toml.text(start, "made for a test\nin two lines"))
     assert read(file, CATALOGUE).population == start
@@ -201,3 +201,8 @@ def test_the_working_scale_is_the_kernels():
         plan = PopulationModel(Population(name="bare", version=1, date="", holds_for=""), CATALOGUE).plan(((name, 1),))
         back = [from_working(plan.layout.scale[0], x) for x in working(signal, values)]
         np.testing.assert_allclose(back, values, rtol=1e-12)
+
+
+def test_a_noise_with_tails_is_refused():
+    with pytest.raises(ValueError, match="noise_tail"):
+        estimate(population(noise_tail=4.0), CATALOGUE, people(1, 10), ["steps"])
