@@ -158,7 +158,10 @@ def test_shipped_models_say_whom_they_saw():
         assert model.whole.people == ("p100001", "p106000")
         assert model.licence == "CC BY 4.0"
         found = shipped.numbers_of(model.terms, populations(signals.load())[model.cohort].models)
-        assert model.signals == found, "the signals' models have changed: run stream-twin fit-risk again, see docs/backtests.md"
+        assert model.signals.keys() == found.keys()
+        for name, numbers in found.items():  # another last digit changes no feature that anybody could see
+            changed = f"the model of {name} has changed: run stream-twin fit-risk again, see docs/backtests.md"
+            assert model.signals[name] == pytest.approx(numbers, rel=0.005, abs=1e-4), changed
         assert model.fold_of("p104001") == 2
         assert model.fold_of("p106001") is None
         assert model.parameters().weights.keys() == model.parameters("p100001").weights.keys()
