@@ -19,7 +19,7 @@ from stream_twin.ingest import Ingest
 from stream_twin.lane.lane import Lane
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.cohort import CohortLearner
-from stream_twin.learn.residual import Forecast, Residual
+from stream_twin.learn.residual import SD90, Forecast, Residual
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Catalogue
 from stream_twin.twin.filter import from_working
@@ -172,8 +172,8 @@ class Forecasts(NamedTuple):
     low_within_30: float
 
 
-def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
-    """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top."""
+def glucose(catalogue: Catalogue, path: Path, person: str, *, alone: bool = False) -> list[Forecasts]:
+    """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top; ``alone``: without it."""
     player = Player(catalogue)
     signal = catalogue[GLUCOSE]
     scale = scale_of(signal)
@@ -211,6 +211,8 @@ def glucose(catalogue: Catalogue, path: Path, person: str) -> list[Forecasts]:
         belief = player.lane.belief(person)
         surprise = 0.0 if belief is None else belief.signals[GLUCOSE].surprise
         forecasts = residual.take(sent.at, reading.value, reading.hour, surprise, filtered)
+        if alone:
+            forecasts = [Forecast(mean, mean - SD90 * sd, mean + SD90 * sd, sd) for mean, sd in filtered]
         found.append(Forecasts(person, reading.time, forecasts, forecasts[0].below(LOW_MGDL)))
     return found
 

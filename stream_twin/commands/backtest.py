@@ -33,6 +33,9 @@ def backtest(
         str, typer.Option(help="sepsis2019: what the model may look at: vital_signs, laboratory.")
     ] = "vital_signs",
     model: Annotated[Path | None, typer.Option(help="sepsis2019: a file of fit-risk instead of the shipped model.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--filter-alone", help="t1d: forecasts of the twin's filter, nothing learnt on top.")
+    ] = False,
     cold: Annotated[bool, typer.Option("--cold", help="sepsis2019: start from no model.")] = False,
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="sepsis2019: use the whole model, also on those on whom it was fitted.")
@@ -43,7 +46,7 @@ def backtest(
     if dataset == "sepsis2019":
         _sepsis2019(path, out, jobs, limit, setting, model, cold=cold, in_sample=in_sample)
     else:
-        _t1d(path, out, jobs, limit)
+        _t1d(path, out, jobs, limit, alone=alone)
 
 
 # ------------------------------------------------------------------------------------------------------- sepsis2019
@@ -95,13 +98,13 @@ def in_parallel(work: Any, parts: Iterable[_P], jobs: int) -> Iterator[Any]:
 # -------------------------------------------------------------------------------------------------------------- t1d
 
 
-def _t1d(path: Path, out: Path, jobs: int, limit: int | None) -> None:
+def _t1d(path: Path, out: Path, jobs: int, limit: int | None, *, alone: bool) -> None:
     people = t1d.people(path)[:limit]
     with (out / "preds.csv").open("w", newline="") as preds, (out / "alerts.csv").open("w", newline="") as alerts:
         write_pred, write_alert = (csv.writer(file, lineterminator="\n").writerow for file in (preds, alerts))
         write_pred(["subject", "time", "horizon_min", "pred_mgdl", "lo90", "hi90"])
         write_alert(["subject", "time", "score"])
-        for forecasts in track(in_parallel(partial(_person, path), people, jobs), "people", total=len(people)):
+        for forecasts in track(in_parallel(partial(_person, path, alone), people, jobs), "people", total=len(people)):
             for row in forecasts:
                 for minutes, forecast in zip(player.HORIZONS_MIN, row.horizons, strict=True):
                     write_pred(
@@ -111,8 +114,8 @@ def _t1d(path: Path, out: Path, jobs: int, limit: int | None) -> None:
     typer.echo(f"{out / 'preds.csv'}, {out / 'alerts.csv'}: {len(people)} people")
 
 
-def _person(path: Path, person: str) -> Any:
-    return player.glucose(signals.load(), path, person)
+def _person(path: Path, alone: bool, person: str) -> Any:
+    return player.glucose(signals.load(), path, person, alone=alone)
 
 
 def register(app: typer.Typer) -> None:
