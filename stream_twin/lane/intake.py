@@ -141,7 +141,8 @@ class Intake:
                     latest.channel = channel
                 else:
                     state.corrected = True
-                    self._newest(block, signal, latest)
+                    if sample.version > 1 or at == latest.at:  # else it cannot be the newest
+                        self._newest(block, signal, latest)
                 if value < latest.fence_low or value > latest.fence_high:
                     urgent = True
             elif fate == "conflict":
@@ -205,7 +206,7 @@ class Intake:
             latest.channel = channel
             fates["applied"] += len(values)
             return min(values) < low or max(values) > high
-        urgent = False
+        urgent, corrected = False, False
         for number, moment, value in zip(numbers, at, values, strict=True):
             identity = series_identity(first, number)
             fate = self._blocks.offer(block, code, identity, moment, value, series.version, complete_to, latest.at)
@@ -215,9 +216,11 @@ class Intake:
                     latest.take(value, moment, series.device, 0.0)
                     latest.channel = channel
                 else:
-                    patient.state.corrected = True
-                    self._newest(block, series.signal, latest)
+                    corrected = True
                 urgent = urgent or value < low or value > high
+        if corrected:
+            patient.state.corrected = True
+            self._newest(block, series.signal, latest)
         return urgent
 
     def _channel(self, patient: Patient, name: str, device: str | None, kind: DeviceKind) -> tuple[Block, int]:
@@ -228,6 +231,8 @@ class Intake:
         block = patient.blocks.get(head)
         if block is None:
             block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, name, device, lateness_s)
+            for own in patient.blocks.values():
+                own.siblings = len(patient.blocks)
             for put in patient.state.amounts:
                 if put.signal in block.slab.plan.inputs:
                     complete_to = self._own.complete_to
@@ -252,6 +257,8 @@ class Intake:
                 at, value = place[source]
                 patient.state.surrounded_at[name] = at
                 identity = xxh3_64_digest(f"{source} {at}".encode(), _INPUTS)
+                if self.gathered is not None or patient.state.rebuild is not None:
+                    self._keep(patient, name, identity, at, value - offset, 1, "streaming", INPUT, 0.0)
                 self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
 
     def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> None:

@@ -314,6 +314,8 @@ class Patient:
         for block in migrated(saved, self.population):
             loaded = blocks.load(self.key, self.population, block)
             self.blocks[self.population.blocks[loaded.channels[0][0]]] = loaded
+        for own in self.blocks.values():
+            own.siblings = len(self.blocks)
         self.find_channels()
 
     def find_channels(self) -> None:

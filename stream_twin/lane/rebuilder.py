@@ -134,6 +134,8 @@ class Replay(Lane):
         judged = self.patients[key].state
         self._drop(key)
         patient = self._new(key) if self._start is None else self._load(key, self._start)
+        patient.state.profile = judged.profile
+        patient.move_to(self._populations.of(judged.profile), self._blocks)
         samples = [sample for block in patient.blocks.values() for sample in self._taken_back(patient, block)] + self.gathered
         self._expect(patient, samples)
         waits = {head: block.lateness_s for head, block in patient.blocks.items()}

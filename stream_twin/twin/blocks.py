@@ -24,18 +24,18 @@ from stream_twin.twin import filter as kernel
 from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, LAST_AT, LAST_VALUE, Floats, Ints, K, Row
 from stream_twin.twin.model import Plan, PopulationModel, key_of
 
-CHECKPOINT_EVERY = 32
-"""Samples between two checkpoints of a block at least, and an eighth of those remembered."""
+CHECKPOINT_EVERY = 64
+"""Samples between two checkpoints of a block, counted from its first, so that it does not matter how they came."""
 ID_BYTES = 8
 AT, RAW, CODE, AGE = range(4)
 COLUMNS = 4
 """Numbers that a block remembers of each sample; its time is that at which it is applied, ``AGE`` later than measured."""
 SETTLED_TOGETHER = 8
 """Fewer samples are not worth the trouble of settling them."""
-LEAST_ROWS = 16
-"""Of a layout that has any."""
 NEAR = 8
 """So many samples from the end a place is looked for one by one."""
+LARGE_BLOCKS = 8
+"""So many blocks of a patient may each remember as many samples as the limit says; of more, all fewer."""
 MOST_CHANNELS = 4
 """Of a signal: the samples of further devices count as the last one's."""
 
@@ -58,7 +58,7 @@ class Slab:
 
     def take(self) -> int:
         if not self._free:
-            old, new = len(self.rows), max(LEAST_ROWS, len(self.rows) * 5 // 4)
+            old, new = len(self.rows), len(self.rows) * 5 // 4 + 1
             rows = np.empty((new, self.where.width))
             rows[:old] = self.rows
             self.rows = rows
@@ -67,10 +67,10 @@ class Slab:
         self.rows[slot] = self.empty
         return slot
 
-    def free(self, slot: int) -> None:
+    def free(self, slot: int) -> bool:
+        """Whether nobody is left: most layouts are only passed through, as one signal after another comes."""
         self._free.append(slot)
-        if len(self._free) == len(self.rows) > LEAST_ROWS:  # all have moved on, as layouts that have one signal more come
-            self.rows, self._free = np.empty((0, self.where.width)), []
+        return len(self._free) == len(self.rows)
 
     def stats(self, row: Floats) -> Floats:
         """(c, K) of a state."""
@@ -87,15 +87,16 @@ class Block:
 
     __slots__ = (
         "applied",
+        "base",
         "channels",
         "checkpoints",
         "ids",
         "key",
         "lateness_s",
-        "planned",
         "samples",
         "seen_to",
         "settled_at",
+        "siblings",
         "slab",
         "slot",
         "versions",
@@ -113,8 +114,10 @@ class Block:
         self.ids = bytearray()
         self.applied = 0
         self.checkpoints: tuple[tuple[int, bytes], ...] = ()
-        self.planned: tuple[int, ...] = ()
-        """Where checkpoints were before the block was saved."""
+        self.base = 0
+        """How many samples there were before the first that is remembered."""
+        self.siblings = 1
+        """How many blocks the patient has, this one included."""
         self.settled_at = -inf
         """No sample from this time or before can be joined any more."""
         self.seen_to = -inf
@@ -238,7 +241,11 @@ class Blocks:
 
     def free(self, block: Block) -> None:
         self._dirty.pop(id(block), None)
-        block.slab.free(block.slot)
+        self._leave(block.slab, block.slot)
+
+    def _leave(self, slab: Slab, slot: int) -> None:
+        if slab.free(slot):
+            del self._slabs[id(slab.plan)]
 
     def channel(self, block: Block, population: PopulationModel, signal: str, device: str | None) -> int:
         """The channel of a device's samples of ``signal``; a new one extends the state, and disturbs nothing."""
@@ -271,8 +278,8 @@ class Blocks:
             block.checkpoints = tuple(
                 (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes()) for index, state in block.checkpoints
             )
-        old.free(block.slot)
-        block.slab, block.slot = slab, slot
+        left, block.slab, block.slot = block.slot, slab, slot
+        self._leave(old, left)
 
     def allow(self, block: Block, lateness_s: float, complete_to: float) -> None:
         """Wait longer for late samples from now on; what was settled stays settled."""
@@ -303,7 +310,7 @@ class Blocks:
                 block.append(identity, (at, raw, code, 0.0), version)
             if block.applied * COLUMNS == len(samples) - COLUMNS:
                 self._dirty[id(block)] = block
-            if len(samples) > 2 * self.pending_limit * COLUMNS:
+            if len(samples) > 2 * self._most(block) * COLUMNS:
                 self._limit(block)
             return "applied"
         if found >= 0:
@@ -327,7 +334,7 @@ class Blocks:
         self._back_to(block, index)
         block.insert(index, identity, (when, raw, code, when - at), version)
         self._dirty[id(block)] = block
-        if len(samples) > 2 * self.pending_limit * COLUMNS:
+        if len(samples) > 2 * self._most(block) * COLUMNS:
             self._limit(block)
         return "applied"
 
@@ -359,7 +366,7 @@ class Blocks:
         ids = (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
         block.append(ids, chain.from_iterable(zip(at, raw, repeat(float(code)), repeat(0.0))), version)
         self._dirty[id(block)] = block
-        if len(block) > 2 * self.pending_limit:
+        if len(block) > 2 * self._most(block):
             self._limit(block)
         return True
 
@@ -403,12 +410,12 @@ class Blocks:
             if not block.checkpoints:
                 marks.append(count)
                 marked.append((block, 0))
-            last = block.checkpoints[-1][0] if block.checkpoints else 0
-            if start + length - last > CHECKPOINT_EVERY:
-                for mark in _marks(last, start, start + length, block.planned):
+            mark = start + -(block.base + start) % CHECKPOINT_EVERY
+            while mark < start + length:
+                if mark > (block.checkpoints[-1][0] if block.checkpoints else 0):
                     marks.append(count + mark - start)
                     marked.append((block, mark))
-                block.planned = ()
+                mark += CHECKPOINT_EVERY
             taken += block.samples[start * COLUMNS :]
             lengths.append(length)
             slots.append(block.slot)
@@ -459,7 +466,10 @@ class Blocks:
     def _limit(self, block: Block) -> None:
         """No more samples than the limit are kept, whatever the lateness."""
         self.flush()
-        self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
+        self._settle_before(block, block.samples[-self._most(block) * COLUMNS])
+
+    def _most(self, block: Block) -> int:
+        return max(CHECKPOINT_EVERY, self.pending_limit * LARGE_BLOCKS // max(LARGE_BLOCKS, block.siblings))
 
     def settle(self, block: Block, lateness_s: float, complete_to: float) -> None:
         """Settle as if the lateness had been ``lateness_s`` all the time."""
@@ -467,14 +477,15 @@ class Blocks:
         block.lateness_s = lateness_s
         self._ask(block, complete_to)
         before = -1
-        while len(block) > self.pending_limit and len(block) != before:  # the next checkpoint may be beyond the limit
+        while len(block) > self._most(block) and len(block) != before:  # the next checkpoint may be beyond the limit
             before = len(block)
-            self._settle_before(block, block.samples[-self.pending_limit * COLUMNS])
+            self._settle_before(block, block.samples[-self._most(block) * COLUMNS])
 
     def _settle(self, block: Block, count: int, state: Floats) -> None:
         """The first ``count`` samples are settled, ``state`` is what came of them."""
         self._chunks(block, np.frombuffer(block.checkpoints[0][1]), state)
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
+        block.base += count
         if count == len(block):
             block.samples, block.versions, block.checkpoints, block.applied = array("d"), None, (), 0
             block.ids.clear()
@@ -499,7 +510,7 @@ class Blocks:
         if block.checkpoints:
             block.slab.rows[block.slot] = np.frombuffer(block.checkpoints[0][1])
         block.samples, block.ids, block.versions = array("d"), bytearray(), None
-        block.applied, block.checkpoints, block.planned = 0, (), ()
+        block.applied, block.checkpoints = 0, ()
         self._dirty.pop(id(block), None)
 
     # ------------------------------------------------------------------------------------------------------- belief
@@ -531,7 +542,7 @@ class Blocks:
             settled_at=block.settled_at,
             seen_to=block.seen_to,
             settled=block.checkpoints[0][1] if block.checkpoints else block.row.tobytes(),
-            marks=[index for index, _ in block.checkpoints[1:]] or list(block.planned),
+            base=block.base,
             ids=bytes(block.ids),
             samples=block.samples.tobytes(),
             versions=None if block.versions is None else block.versions.tobytes(),
@@ -547,7 +558,7 @@ class Blocks:
         channels = tuple((intern(name), None if device is None else intern(device)) for name, device in saved.channels)
         block = Block(key, self.slab(plan), self._shared(channels), lateness_s)
         block.slab.rows[block.slot] = np.frombuffer(saved.settled)
-        block.planned = tuple(saved.marks)
+        block.base = saved.base
         block.settled_at, block.seen_to = saved.settled_at, saved.seen_to
         block.samples.frombytes(saved.samples)
         block.ids = bytearray(saved.ids)
@@ -574,22 +585,10 @@ class Blocks:
         return taken
 
 
-def _marks(last: int, start: int, end: int, planned: tuple[int, ...]) -> list[int]:
-    """Where checkpoints come after the one at ``last``, before sample ``end``; none before ``start``, which is applied already.
-
-    Settling moves ``last`` to the left, and a smaller index has its next checkpoint sooner: that may have been missed.
-    """
-    marks = [mark for mark in planned if last < mark < end]
-    last = marks[-1] if marks else last
-    while (last := max(last + max(CHECKPOINT_EVERY, last // 8), start)) < end:
-        marks.append(last)
-    return marks
-
-
 class SavedBlock(Struct, kw_only=True):
     """A block in a snapshot. ``settled``: the kernel's row, float64; ``samples``: four float64 each; ``versions``: uint32; 8
     bytes per id; little-endian. The state after the samples is not saved: it follows. ``names``: of what the row has, see
-    :meth:`Names.spelled`; ``marks``: where checkpoints are."""
+    :meth:`Names.spelled`; ``base``: see :class:`Block`."""
 
     population: str
     names: str
@@ -598,7 +597,7 @@ class SavedBlock(Struct, kw_only=True):
     settled_at: float
     seen_to: float
     settled: bytes
-    marks: list[int]
+    base: int
     ids: bytes
     samples: bytes
     versions: bytes | None

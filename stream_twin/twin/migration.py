@@ -77,7 +77,7 @@ def _merged(saved: Sequence[SavedBlock], channels: list[Channel], population: Po
         settled_at=settled_at,
         seen_to=max(block.seen_to for block in sources),
         settled=total.tobytes(),
-        marks=[],
+        base=0,
         ids=b"".join(sample.identity for sample in samples),
         samples=array("d", [x for s in samples for x in (s.at, s.raw, s.code, -s.younger)]).tobytes(),
         versions=array("I", [s.version for s in samples]).tobytes() if any(s.version != 1 for s in samples) else None,

@@ -241,7 +241,7 @@ class PopulationModel:
         }
         """Signal -> inputs that come from the patient's place: input, signal of the environment, and what is taken off it."""
         self._check_size()
-        self.plan = lru_cache(maxsize=None)(self._plan)
+        self.plan = lru_cache(maxsize=4096)(self._plan)
 
     def _blocks(self) -> dict[str, str]:
         first: dict[str, str] = {name: name for name in self.models}

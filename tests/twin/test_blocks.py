@@ -253,9 +253,7 @@ def test_layouts_that_all_have_left_take_no_memory():
     for name in list(CHANGES)[1:]:
         for patient in everybody:
             blocks.channel(patient.block, BY, name, None)
-    used = {len(slab.rows) for slab in blocks._slabs.values()}
-    assert len(blocks._slabs) == len(CHANGES)
-    assert used == {0, len(everybody[0].block.slab.rows)}
+    assert list(blocks._slabs.values()) == [everybody[0].block.slab]
     assert all(np.isfinite(patient.block.row[: patient.block.slab.plan.d]).all() for patient in everybody)
 
 
@@ -297,7 +295,7 @@ def test_a_late_sample_applies_again_what_came_after_it_and_little_else(behind):
     assert patient.offer(late) == "applied"
     patient.blocks.flush()
     again = sum(len(signals) for signals, _ in patient.blocks.take_surprises())
-    assert behind < again <= behind + 1 + max(CHECKPOINT_EVERY, (2000 - behind) // 8)
+    assert behind < again <= behind + 1 + CHECKPOINT_EVERY
 
 
 def test_a_signal_s_first_and_newest_samples_are_never_too_late_but_count_as_older():
