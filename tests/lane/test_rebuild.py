@@ -177,6 +177,41 @@ def look(snapshot):
     return {name: (s.level, s.low, s.high, s.baseline, s.last_value, s.last_at) for name, s in found.signals.items()}
 
 
+@pytest.mark.parametrize("population", ["home", "ward", "intensive_care"])
+def test_where_nothing_came_late_a_rebuild_changes_nothing_whatever_the_population(population):
+    log = Log()
+    log.tick(T0)
+    log.profile("p", population=population, age_years=60, place="zurich")
+    for i in range(120):
+        at = T0 + 60.0 * i
+        if i % 40 == 0:
+            heat = events.EnvironmentSample(
+                source=events.Source("e", 0, i),
+                arrived_at=at,
+                original=msgspec.Raw(b"{}"),
+                place="zurich",
+                signal="ambient_temperature",
+                at=at,
+                value=33.0,
+            )
+            log.put(b"", encode(heat))
+        if i % 5 == 0:
+            log.tick(at)
+        for signal, usual in (("heart_rate", 88.0), ("systolic_blood_pressure", 110.0), ("skin_temperature", 33.0)):
+            log.sample("p", signal, at, usual + i % 7 / 5)
+    ask(log)
+    lane, _ = applied(log.records)
+    live = lane.belief("p")
+    bring(log, base_of(log.records, log.records[-1].offset))
+    rebuilt = applied(log.records)[0].belief("p", at=live.at)
+    assert {name: (s.working_mean, s.working_sd) for name, s in rebuilt.signals.items()} == {
+        name: (pytest.approx(s.working_mean, rel=1e-9), pytest.approx(s.working_sd, rel=1e-9)) for name, s in live.signals.items()
+    }
+    assert {name: driver.mean for name, driver in rebuilt.drivers.items()} == pytest.approx(
+        {name: driver.mean for name, driver in live.drivers.items()}, rel=1e-9, abs=1e-12
+    )
+
+
 def test_an_alert_that_late_data_disprove_is_resolved_with_that_reason():
     log = begun()
     for minute in range(60):

@@ -246,6 +246,32 @@ def test_many_blocks_equal_each_alone():
         assert members[k].facts() == filled(offers)[0].facts()
 
 
+@pytest.mark.parametrize("count", [60, 575, 1035, 1500])
+@pytest.mark.parametrize("behind", [1, 40, 333])
+def test_restored_it_goes_on_the_same_also_where_a_late_sample_is_the_first_to_come(count, behind):
+    """Checkpoints must lie where they lay, or what is settled later differs."""
+    offers = steady(count + 200)
+    late = offers.pop(max(count - behind, 1))
+    whole, _ = filled(offers[:count], ticks=True, lateness=2000.0)
+    blocks = Blocks(CATALOGUE)
+    again = Patient(blocks)
+    blocks.free(again.block)
+    again.block = blocks.load(b"p", BY, msgspec.msgpack.decode(whole.saved(), type=SavedBlock))
+    again.latest = dict(whole.latest)
+    complete = whole.block.seen_to
+    for k, offer in enumerate([late, *offers[count:]]):
+        for patient in (whole, again):
+            patient.offer(offer, complete)
+        if k % 10 == 9:
+            whole.blocks.flush()
+            blocks.flush()
+            complete = max(complete, offer.at)
+    whole.blocks.flush()
+    blocks.flush()
+    assert again.saved() == whole.saved()
+    assert again.block.row.tobytes() == whole.block.row.tobytes()
+
+
 def test_layouts_that_all_have_left_take_no_memory():
     """Every patient begins with one signal, and moves on as others come."""
     blocks = Blocks(CATALOGUE)
