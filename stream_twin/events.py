@@ -189,8 +189,9 @@ class Profile(Message, frozen=True, kw_only=True):
     spo2_scale: Literal[1, 2] = 1
     limits: dict[str, Limits] = {}
     """By the signal's catalogue name."""
-    population: Literal["home", "ward", "intensive_care"] = "home"
-    """Whose numbers the twin starts from: how signals move among people at home, on a ward, in intensive care."""
+    population: Literal["home", "ward", "intensive_care"] | None = None
+    """Whose numbers the twin starts from: how signals move among people at home, on a ward, in intensive care. By default
+    the cohort, where it is one of these, else home."""
     cohort: Identifier | None = None
     """Whose risk model is used and taught; none: no risk."""
     subgroups: dict[str, str] = {}

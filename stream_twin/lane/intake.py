@@ -261,18 +261,28 @@ class Intake:
                     self._keep(patient, name, identity, at, value - offset, 1, "streaming", INPUT, 0.0)
                 self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
 
-    def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> None:
-        """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity."""
+    def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> bool:
+        """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity.
+
+        -> Whether it came too late for what it corrects.
+        """
+        late = False
+        inputs = patient.population.population.inputs
         for name, amount in amounts.items():
             digest = xxh3_64_digest(f"{name} {identity}".encode(), _INPUTS)
-            if name in patient.population.population.inputs:
-                patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
-                del patient.state.amounts[:-EVENTS_KEPT]
             if self.gathered is not None or patient.state.rebuild is not None:
                 self._keep(patient, name, digest, at, amount, version, "streaming", INPUT, 0.0)
+            if name not in inputs:
+                continue
+            told = max((put.at for put in patient.state.amounts if put.signal == name), default=-inf)
+            patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
+            del patient.state.amounts[:-EVENTS_KEPT]
             for block in patient.blocks.values():
                 if name in block.slab.plan.inputs:
-                    self._blocks.put_in(block, name, digest, at, amount, version, self._own.complete_to)
+                    newest = told if inputs[name].level else -inf
+                    fate = self._blocks.put_in(block, name, digest, at, amount, version, self._own.complete_to, newest)
+                    late = late or fate == "late"
+        return late
 
     def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:
         """Have the patient assessed now, where it is time or a sample was beyond its fence, or else when it is time."""
@@ -414,7 +424,8 @@ class Intake:
         profile = state.profile
         assert profile is not None
         state.watched = profile.consent and profile.state in ("enrolled", "paused")
-        if profile.cohort is not None and state.watched:
+        cohort = profile.cohort
+        if cohort is not None and state.watched and self._populations.belongs(cohort, patient.population):
             if state.example_at == inf:
                 state.example_at = -inf
         else:
@@ -450,8 +461,8 @@ class Intake:
     def _take_event(self, patient: Patient, entry: events.Happened, offset: int) -> None:
         event = entry.event
         if self._first(patient, event.id, event.version):
-            self._put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
-            self.fate(patient, "applied")
+            late = self._put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
+            self.fate(patient, "late" if late else "applied")
 
     def _take_outcome(self, patient: Patient, entry: events.OutcomeKnown, offset: int) -> None:
         outcome = entry.outcome

@@ -371,14 +371,23 @@ class Blocks:
         return True
 
     def put_in(
-        self, block: Block, name: str, identity: bytes, at: float, amount: float, version: int, complete_to: float
+        self,
+        block: Block,
+        name: str,
+        identity: bytes,
+        at: float,
+        amount: float,
+        version: int,
+        complete_to: float,
+        newest: float = -inf,
     ) -> Fate:
         """An amount that goes into an input of the block, as :meth:`offer` takes a sample; NaN takes it back.
 
-        What comes too late counts as what is left of it, but for corrections: what they correct is settled.
+        What comes too late counts as what is left of it. But not a correction, since what it corrects is settled, and not a level
+        with ``newest``, the time of the newest one told, behind it.
         """
         code = kernel.input_code(block.slab.plan.inputs.index(name))
-        return self.offer(block, code, identity, at, amount, version, complete_to, -inf if version == 1 else inf)
+        return self.offer(block, code, identity, at, amount, version, complete_to, newest if version == 1 else inf)
 
     def _back_to(self, block: Block, index: int) -> None:
         """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""

@@ -36,6 +36,8 @@ UNREST_S = 48 * 3600.0
 """Time constant with which surprises are forgotten."""
 CLIP = 4.0
 """A surprise beyond counts as this one in a channel's statistics: an artefact is no unrest."""
+COUNTS_S = 3600.0
+"""A device that has spoken within so many seconds counts for an input; further devices that count the same do not."""
 CHUNK = 16
 """Standardised innovations of which the mean is looked at, for drift."""
 LONGEST_GAP_S = 1e12
@@ -159,10 +161,12 @@ def converted(row: Floats, names: Names, plan: Plan) -> Floats:
                 source = begin + width * others.index(name)
                 target[start + width * place : start + width * (place + 1)] = row[source : source + width]
     for i, driver in enumerate(new.drivers):
+        own = target[where.contributions + i * len(new.signals) :][: len(new.signals)]
         for k, signal in enumerate(new.signals):
             if driver in names.drivers and signal in names.signals:
-                source = names.drivers.index(driver) * len(names.signals) + names.signals.index(signal)
-                target[where.contributions + i * len(new.signals) + k] = row[old.contributions + source]
+                own[k] = row[old.contributions + names.drivers.index(driver) * len(names.signals) + names.signals.index(signal)]
+        if driver in names.drivers and not set(names.signals) <= set(new.signals):
+            own += (target[i] - own.sum()) / len(own)  # what signals that are gone contributed is shared out
     return target
 
 
@@ -386,9 +390,10 @@ def follow(
         z = error / sd
         low_limit, high_limit = layout.limits[k, 0], layout.limits[k, 1]
         fate = USED
-        if side != 0 or values[n] <= low_limit or values[n] >= high_limit:
+        below = side < 0 or (side == 0 and values[n] <= low_limit)
+        censored = side != 0 or below or values[n] >= high_limit
+        if censored and (z > -IMPLAUSIBLE if below else z < IMPLAUSIBLE):  # else it is as doubtful as a value there would be
             fate = CENSORED
-            below = side < 0 or (side == 0 and values[n] <= low_limit)
             shift, left = truncated(z if below else -z)
             z = shift if below else -shift
             error = z * sd
@@ -445,10 +450,22 @@ def follow(
             _take_z(stats, at, z)
         stats[LAST_AT], stats[LAST_VALUE] = at - ages[n], values[n]
         into = layout.input_of[k]
-        if into >= 0:
+        if into >= 0 and not _heard(layout, row, channel, at - ages[n]):
             amount = (values[n] - layout.input_offsets[into]) * math.exp(-layout.input_rates[into] * ages[n])
             inputs[into] = amount if layout.input_levels[into] > 0.0 else inputs[into] + amount
         seen[n, 0], seen[n, 1], seen[n, 2], seen[n, 3] = expected, sd, z, fate
+
+
+@_jit
+def _heard(layout: Layout, row: Floats, channel: int, at: float) -> bool:
+    """Whether another device before this one counts the same: what two count went in once."""
+    start = len(layout.rates) * (len(layout.rates) + 3) // 2 + 1
+    other = channel - 1
+    while other >= 0 and layout.channel_signal[other] == layout.channel_signal[channel]:
+        if at - row[start + K * other + LAST_AT] < COUNTS_S:
+            return True
+        other -= 1
+    return False
 
 
 @_jit

@@ -41,6 +41,7 @@ FROZEN, LEAST_REPEAT = 1e-12, 0.7
 """A value repeated so often that chance would do it less than this is a frozen sensor's. Every sensor is granted the second as
 the probability of repeating a value: devices average and hold."""
 DEFAULT = "home"
+WIDENED = ", wide"
 WIDER = 2.0
 """How much more persons differ, in standard deviations, where a population's numbers are not for them."""
 POPULATIONS = Path(__file__).with_name("populations")
@@ -416,13 +417,22 @@ class Populations:
 
     def of(self, profile: Profile | None) -> PopulationModel:
         """The model of a person's population; for whom it does not hold, one that expects less of a person's usual."""
-        model = self._models[DEFAULT if profile is None else profile.population]
+        model = self._models[self._name(profile)]
         if unfit(model.population, profile) is None:
             return model
         name = model.population.name
         if name not in self._wide:
             self._wide[name] = _widened(model)
         return self._wide[name]
+
+    def _name(self, profile: Profile | None) -> str:
+        if profile is None:
+            return DEFAULT
+        return profile.population or (profile.cohort if profile.cohort in self._models else DEFAULT)  # type: ignore[return-value]
+
+    def belongs(self, cohort: str, model: PopulationModel) -> bool:
+        """Whether a risk model of ``cohort`` reads beliefs of ``model``: not where the cohort is called as another population."""
+        return cohort not in self._models or self._models[cohort].population.name == model.population.name.removesuffix(WIDENED)
 
 
 def unfit(population: Population, profile: Profile | None) -> str | None:
@@ -438,7 +448,7 @@ def unfit(population: Population, profile: Profile | None) -> str | None:
 
 def _widened(model: PopulationModel) -> PopulationModel:
     replaced = {name: replace(own, between_sd=WIDER * own.between_sd) for name, own in model.models.items()}
-    return PopulationModel(replace(model.population, name=f"{model.population.name}, wide", signals=replaced), model.catalogue)
+    return PopulationModel(replace(model.population, name=f"{model.population.name}{WIDENED}", signals=replaced), model.catalogue)
 
 
 def read(path: Path, catalogue: Catalogue) -> PopulationModel:
