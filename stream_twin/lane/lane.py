@@ -86,6 +86,7 @@ class Lane:
         self._signals = list(catalogue.signals.values())
         self._blocks = Blocks(catalogue)
         self._populations = Populations(shipped(catalogue))
+        self._blocks.warm(self._populations.of(None))
         self._agenda = Agenda()
         self._intake = Intake(self._signals, self._blocks, self._populations, self._agenda, self._own, self._apply_to_patient)
         self._out = Applied()

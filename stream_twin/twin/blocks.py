@@ -25,7 +25,9 @@ from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, LAST_AT, LAST_VALU
 from stream_twin.twin.model import Plan, PopulationModel, key_of
 
 CHECKPOINT_EVERY = 64
-"""Samples between two checkpoints of a block, counted from its first, so that it does not matter how they came."""
+"""Samples between two checkpoints of a block at least, counted from its first, so that it does not matter how they came."""
+APPLIED_TOGETHER = 20_000
+"""Samples in one call: after a restore there may be millions."""
 ID_BYTES = 8
 AT, RAW, CODE, AGE = range(4)
 COLUMNS = 4
@@ -50,6 +52,9 @@ class Slab:
         self.plan = plan
         self.where = Row.of(plan.layout)
         self.empty = kernel.empty(plan.layout)
+        self.every = CHECKPOINT_EVERY
+        while self.every * COLUMNS < self.where.width:
+            self.every *= 2  # checkpoints take no more than the samples between them
         signals = plan.layout.channel_signal.repeat(3).tolist()
         self.rank: list[int] = [*signals, *range(-len(plan.inputs), 0)]
         """By code: where samples of one moment come, by their signals, amounts first."""
@@ -225,6 +230,15 @@ class Blocks:
         self._surprises: list[tuple[Ints, Shown]] = []
         self._settled: list[tuple[Block, str, float]] = []
 
+    @staticmethod
+    def warm(population: PopulationModel) -> None:
+        """Have the kernel compiled, or loaded from where that is kept, now and not with the first sample."""
+        slab = Slab(population.plan(((next(iter(population.models)), 1),)))
+        none, nothing = np.zeros(0, np.int64), np.zeros(0)
+        seen, before = np.empty((0, len(kernel.SEEN))), np.empty((0, slab.where.width))
+        kernel.follow(slab.plan.layout, slab.rows, none, nothing, nothing, nothing, none, none, seen, before)
+        kernel.look(slab.plan.layout, slab.rows, none, nothing)
+
     def slab(self, plan: Plan) -> Slab:
         slab = self._slabs.get(id(plan))
         if slab is None:
@@ -276,7 +290,9 @@ class Blocks:
             names = old.plan.names
             slab.rows[slot] = kernel.converted(block.row, names, slab.plan)
             block.checkpoints = tuple(
-                (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes()) for index, state in block.checkpoints
+                (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes())
+                for index, state in block.checkpoints
+                if not index or (block.base + index) % slab.every == 0
             )
         left, block.slab, block.slot = block.slot, slab, slot
         self._leave(old, left)
@@ -407,7 +423,12 @@ class Blocks:
             groups.setdefault(id(block.slab), []).append(block)
         self._dirty.clear()
         for blocks in groups.values():
-            self._apply(blocks[0].slab, blocks)
+            slab, start, count = blocks[0].slab, 0, 0
+            for end, block in enumerate(blocks, 1):
+                count += len(block) - block.applied
+                if count >= APPLIED_TOGETHER or end == len(blocks):
+                    self._apply(slab, blocks[start:end])
+                    start, count = end, 0
 
     def _apply(self, slab: Slab, blocks: list[Block]) -> None:
         taken, lengths, slots = array("d"), array("q"), array("q")
@@ -419,12 +440,12 @@ class Blocks:
             if not block.checkpoints:
                 marks.append(count)
                 marked.append((block, 0))
-            mark = start + -(block.base + start) % CHECKPOINT_EVERY
+            mark = start + -(block.base + start) % slab.every
             while mark < start + length:
                 if mark > (block.checkpoints[-1][0] if block.checkpoints else 0):
                     marks.append(count + mark - start)
                     marked.append((block, mark))
-                mark += CHECKPOINT_EVERY
+                mark += slab.every
             taken += block.samples[start * COLUMNS :]
             lengths.append(length)
             slots.append(block.slot)

@@ -181,7 +181,7 @@ def _full(upper: Floats, d: int) -> Floats:
     return symmetric
 
 
-_jit = numba.njit(cache=True, error_model="numpy")
+_jit = numba.njit(cache=True, error_model="numpy", nogil=True)  # a heartbeat must not wait for a restore
 
 
 @_jit
