@@ -274,7 +274,9 @@ class Intake:
                 self._keep(patient, name, digest, at, amount, version, "streaming", INPUT, 0.0)
             if name not in inputs:
                 continue
-            told = max((put.at for put in patient.state.amounts if put.signal == name), default=-inf)
+            taken_back = {put.identity for put in patient.state.amounts if isnan(put.value)}
+            stands = (p.at for p in patient.state.amounts if p.signal == name and p.identity not in taken_back)
+            told = max(stands, default=-inf)
             patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
             del patient.state.amounts[:-EVENTS_KEPT]
             for block in patient.blocks.values():

@@ -112,7 +112,7 @@ class Block:
         self.slab = slab
         self.slot = slab.take()
         self.channels = channels
-        """(signal, device) of each channel, in the layout's order."""
+        """(signal, device) of each channel, in the layout's order; devices of a signal by name, however they came."""
         self.lateness_s = lateness_s
         self.samples = array("d")
         self.versions: array[int] | None = None
@@ -269,28 +269,35 @@ class Blocks:
         if len(mine) == MOST_CHANNELS:
             return mine[-1]
         own = [*block.channels, (signal, device)]
-        order = sorted(range(len(own)), key=lambda number: (self._catalogue.order[own[number][0]], number))
+        order = sorted(range(len(own)), key=lambda number: (self._catalogue.order[own[number][0]], own[number][1] or ""))
         counts: dict[str, int] = {}
         for name, _ in own:
             counts[name] = counts.get(name, 0) + 1
         plan = population.plan(key_of(counts.items(), self._catalogue))
-        place = {old: new for new, old in enumerate(order)}
-        self._move(block, self.slab(plan))
+        place = [order.index(old) for old in range(len(own))]
+        self._move(block, self.slab(plan), place[:-1])
         for start in range(CODE, len(block.samples), COLUMNS):
             code = int(block.samples[start])
             if code >= 0:
                 block.samples[start] = 3 * place[code // 3] + code % 3
         block.channels = self._shared(tuple(own[number] for number in order))
-        return place[len(own) - 1]
+        return place[-1]
 
-    def _move(self, block: Block, slab: Slab) -> None:
-        """To another layout: what both have is kept, by name."""
+    def _move(self, block: Block, slab: Slab, place: list[int]) -> None:
+        """To another layout: what both have is kept, by name; ``place``: where each channel comes."""
         old, slot = block.slab, slab.take()
+
+        def moved(row: Floats) -> Floats:
+            new = kernel.converted(row, old.plan.names, slab.plan)
+            stats = slab.stats(slab.empty).copy()
+            stats[place] = old.stats(row)
+            slab.stats(new)[:] = stats
+            return new
+
         if block.checkpoints or block.settled_at > -inf:  # else nothing is known yet
-            names = old.plan.names
-            slab.rows[slot] = kernel.converted(block.row, names, slab.plan)
+            slab.rows[slot] = moved(block.row)
             block.checkpoints = tuple(
-                (index, kernel.converted(np.frombuffer(state), names, slab.plan).tobytes())
+                (index, moved(np.frombuffer(state)).tobytes())
                 for index, state in block.checkpoints
                 if not index or (block.base + index) % slab.every == 0
             )

@@ -580,7 +580,7 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
                 around[r] = h[r] * layout.around[r]
                 if layout.around[r] > 0.0:
                     apart += part
-                else:
+                elif layout.reads_form[r] < INPUT:  # what inputs do is not usual, neither to all nor to this person
                     baseline += part
             variance = _project(layout, k, covariance, h, ph)
             apart_sd = math.sqrt(_project(layout, k, covariance, around, ph))

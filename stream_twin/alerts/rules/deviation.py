@@ -57,8 +57,10 @@ class Deviation(Rule[DeviationParameters]):
     def judge(self, belief: Belief, parameters: DeviationParameters, standing: Standing) -> list[Verdict]:
         if belief.clock - belief.watched_since < parameters.least_watched_s:
             return []
-        if belief.exercising() and SUBJECT not in standing.alerts:
-            return []
+        if belief.exercising() and not standing.open(SUBJECT):
+            if SUBJECT not in standing.alerts:
+                return []
+            return [Verdict(subject=SUBJECT, active=False, reason="the patient moves about", at=belief.at)]
         used: dict[str, tuple[float, SignalBelief]] = {}
         newest = 0.0
         oldest, max_sd = belief.at - parameters.max_age_s, parameters.max_sd
