@@ -199,7 +199,7 @@ class Assessor:
 
 def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: Latest) -> SignalBelief:
     level, low, high, baseline, deviation, deviation_sd, mean, sd = row[:8]
-    surprise, noise, unrest, bias, frozen, aside = row[SURPRISE : SURPRISE + 6]
+    surprise, noise, unrest, sparse, bias, frozen, aside = row[SURPRISE : SURPRISE + 7]
     return SignalBelief(
         signal,
         model,
@@ -223,4 +223,5 @@ def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: 
         bias,
         aside != 0.0,
         frozen != 0.0,
+        sparse,
     )

@@ -6,7 +6,8 @@ For every signal that was ever measured:
 - ``NAME.deviation`` from what is usual for this person, in standard deviations of what is usual for such a deviation;
 - ``NAME.instability``: logarithm of the mean squared surprise of the last two days, newest first. About ``log(1.1)`` while the
   filter's model holds; a patient whose signs jump is worse off than one with the same levels;
-- ``NAME.noise``: logarithm of how much a sample of this person scatters, over the population's: 0 where it is usual;
+- ``NAME.noise``: logarithm of how much a sample of this person scatters, over the population's: 0 where it is usual; of
+  hourly signals only;
 - ``NAME.bias``: mean surprise of the last two days in its standard deviations: for how long a signal has been going one way.
 
 To these come ``strain`` (below), ``shock_index``, ``pulse_pressure``, ``age`` and ``sex`` (1: male). What is not known is left
@@ -29,6 +30,9 @@ BAD_SIDE = {
     "mean_blood_pressure": (-1.0,),
 }
 """On which side of the mean a vital sign is scored, as in NEWS2."""
+SPARSE = 0.5
+"""Of a signal that comes more often than each half hour the noise is left out: it is smaller between two minutes than between two
+hours, and the models were fitted to hours."""
 USUAL = 0.3
 """Up to so many standard deviations there is no strain."""
 
@@ -44,7 +48,8 @@ def features(belief: Belief) -> dict[str, float]:
         unstable = instability(signal)
         if unstable is not None:
             known[f"{name}.instability"] = unstable
-        known[f"{name}.noise"] = log(signal.noise)
+        if signal.sparse >= SPARSE:
+            known[f"{name}.noise"] = log(signal.noise)
         known[f"{name}.bias"] = signal.bias
     if not BAD_SIDE.keys().isdisjoint(belief.signals):
         known["strain"] = strain(known)

@@ -59,6 +59,9 @@ class SignalBelief:
     frozen: bool = False
     """The same value came more often than chance explains: it tells nothing any more."""
 
+    sparse: float = 1.0
+    """What part of an hour, at most a whole one, lay between two samples of the last two days on average."""
+
     @property
     def distrust(self) -> str | None:
         """Why the sensor is trusted less than usual, in words; None where it is not."""

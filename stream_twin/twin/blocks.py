@@ -53,8 +53,8 @@ class Slab:
         self.where = Row.of(plan.layout)
         self.empty = kernel.empty(plan.layout)
         self.every = CHECKPOINT_EVERY
-        while self.every * COLUMNS < self.where.width:
-            self.every *= 2  # checkpoints take no more than the samples between them
+        while 2 * self.every * COLUMNS < self.where.width:
+            self.every *= 2  # checkpoints take about as much as the samples between them
         signals = plan.layout.channel_signal.repeat(3).tolist()
         self.rank: list[int] = [*signals, *range(-len(plan.inputs), 0)]
         """By code: where samples of one moment come, by their signals, amounts first."""

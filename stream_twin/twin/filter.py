@@ -34,6 +34,8 @@ LEAST_NOISE, MOST_NOISE = 0.1, 10.0
 """Bounds of a person's noise, as a ratio of the population's variance."""
 UNREST_S = 48 * 3600.0
 """Time constant with which surprises are forgotten."""
+UNREST_STEP_S = 3600.0
+"""Surprises count by the time they stand for, at most this: else who is measured each minute would be another than each hour."""
 CLIP = 4.0
 """A surprise beyond counts as this one in a channel's statistics: an artefact is no unrest."""
 COUNTS_S = 3600.0
@@ -54,6 +56,7 @@ STATS = (
     "noise_sum",
     "unrest_count",
     "unrest_sum",
+    "unrest_samples",
     "bias_sum",
     "repeats",
     "count",
@@ -61,9 +64,9 @@ STATS = (
     "chunk_mean",
 )
 """What a state has of each channel: time, value and standardised innovation of its last sample; working value and innovation of a
-sample set aside (innovation 0: none); a person's noise; surprises of the last two days: how many, sum of squares, sum; how often
-the last value came again; how many standardised innovations there were, the sum of those since the last full :data:`CHUNK`, and
-that one's mean."""
+sample set aside (innovation 0: none); a person's noise; surprises of the last two days: how many, sum of squares, how many samples,
+sum, all but the samples by the time they stand for; how often the last value came again; how many standardised innovations there
+were, the sum of those since the last full :data:`CHUNK`, and that one's mean."""
 (
     LAST_AT,
     LAST_VALUE,
@@ -74,6 +77,7 @@ that one's mean."""
     NOISE_SUM,
     UNREST_COUNT,
     UNREST_SUM,
+    UNREST_SAMPLES,
     BIAS_SUM,
     REPEATS,
     COUNT,
@@ -296,12 +300,15 @@ def _noise(stats: Floats, prior: float) -> float:
 
 @_jit
 def _take_z(stats: Floats, at: float, z: float) -> None:
-    gap = at - stats[LAST_AT]
-    kept = math.exp(-max(gap, 0.0) / UNREST_S) if stats[UNREST_COUNT] > 0.0 else 0.0
+    kept, weight = 0.0, 1.0
+    if stats[UNREST_COUNT] > 0.0:
+        gap = max(at - stats[LAST_AT], 0.0)
+        kept, weight = math.exp(-gap / UNREST_S), min(gap / UNREST_STEP_S, 1.0)
     clipped = min(max(z, -CLIP), CLIP)
-    stats[UNREST_COUNT] = kept * stats[UNREST_COUNT] + 1.0
-    stats[UNREST_SUM] = kept * stats[UNREST_SUM] + clipped * clipped
-    stats[BIAS_SUM] = kept * stats[BIAS_SUM] + clipped
+    stats[UNREST_COUNT] = kept * stats[UNREST_COUNT] + weight
+    stats[UNREST_SAMPLES] = kept * stats[UNREST_SAMPLES] + 1.0
+    stats[UNREST_SUM] = kept * stats[UNREST_SUM] + weight * clipped * clipped
+    stats[BIAS_SUM] = kept * stats[BIAS_SUM] + weight * clipped
     stats[COUNT] += 1.0
     stats[CHUNK_SUM] += z
     if stats[COUNT] % CHUNK == 0.0:
@@ -521,6 +528,7 @@ LOOKS = (
     "surprise",
     "noise",
     "unrest",
+    "sparse",
     "bias",
     "frozen",
     "aside",
@@ -603,11 +611,12 @@ def look(layout: Layout, rows: Floats, slots: Ints, at: Floats) -> tuple[Floats,
             out[12] = ratio
             count = stats[UNREST_COUNT]
             out[13] = stats[UNREST_SUM] / count if count > 0.0 else np.nan
-            out[14] = stats[BIAS_SUM] / math.sqrt(count) if count > 0.0 else 0.0
-            out[15] = 1.0 if stats[REPEATS] >= layout.frozen_after[k] else 0.0
-            out[16] = stats[ASIDE_Z]
+            out[14] = count / stats[UNREST_SAMPLES] if count > 0.0 else 1.0
+            out[15] = stats[BIAS_SUM] / math.sqrt(count) if count > 0.0 else 0.0
+            out[16] = 1.0 if stats[REPEATS] >= layout.frozen_after[k] else 0.0
+            out[17] = stats[ASIDE_Z]
             for c in range(4):
-                out[17 + c] = _rounded(out[c])
+                out[18 + c] = _rounded(out[c])
     return looked, drivers
 
 
