@@ -65,8 +65,8 @@ STATS = (
 )
 """What a state has of each channel: time, value and standardised innovation of its last sample; working value and innovation of a
 sample set aside (innovation 0: none); a person's noise; surprises of the last two days: how many, sum of squares, how many
-samples, sum, all but the samples by the time they stand for; how often the last value came again; how many standardised innovations there
-were, the sum of those since the last full :data:`CHUNK`, and that one's mean."""
+samples, sum, all but the samples by the time they stand for; how often the last value came again; how many standardised
+innovations there were, the sum of those since the last full :data:`CHUNK`, and that one's mean."""
 (
     LAST_AT,
     LAST_VALUE,
