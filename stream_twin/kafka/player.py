@@ -221,7 +221,10 @@ class Player:
 
     def _serve(self, at: float, wait_s: float = 0.0) -> None:
         """Take delivery reports, write the ticks that these complete, report."""
-        self._producer.poll(wait_s)
+        try:
+            self._producer.poll(wait_s)
+        except SystemError as error:  # the client fails to say that Ctrl-C ended its wait
+            raise KeyboardInterrupt from error
         while self._pending and self._pending[0][1].outstanding == 0:
             time, epoch = self._pending.popleft()
             if epoch.error is not None:
