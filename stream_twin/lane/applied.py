@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 
 from stream_twin.events import AlertChange, Output
-from stream_twin.twin.blocks import Shown
+from stream_twin.twin.block import Shown
 from stream_twin.twin.filter import Ints
 
 _encode = msgspec.json.Encoder().encode

@@ -15,7 +15,8 @@ from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Signal, SignalModel
 from stream_twin.twin.belief import Belief, DeviceBelief, DriverBelief, SignalBelief
-from stream_twin.twin.blocks import Block, Blocks
+from stream_twin.twin.block import Block
+from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.filter import LOOKS
 from stream_twin.twin.model import unfit
 

@@ -32,7 +32,8 @@ from stream_twin.lane.patient import (
 )
 from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
 from stream_twin.signals import Signal
-from stream_twin.twin.blocks import Block, Blocks, series_identity
+from stream_twin.twin.block import Block
+from stream_twin.twin.blocks import Blocks, series_identity
 from stream_twin.twin.filter import code_of
 from stream_twin.twin.model import Populations
 

@@ -13,7 +13,8 @@ from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.signals import Signal
-from stream_twin.twin.blocks import Block, Blocks, SavedBlock
+from stream_twin.twin.block import Block, SavedBlock
+from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.migration import migrated
 from stream_twin.twin.model import PopulationModel, Populations
 

@@ -13,7 +13,8 @@ import msgspec
 
 from stream_twin.events import DeviceKind, Rebuilt, RebuiltBase
 from stream_twin.lane.patient import INPUT, SCHEMA, Accepted, Patient, Rebuild, Snapshot
-from stream_twin.twin.blocks import Block, Blocks
+from stream_twin.twin.block import Block
+from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.filter import code_of
 from stream_twin.twin.model import Populations
 

@@ -13,7 +13,7 @@ from stream_twin.lane.patient import INPUT, Accepted, Patient, PatientState
 from stream_twin.lane.rebuild import file, in_order
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.signals import Catalogue
-from stream_twin.twin.blocks import COLUMNS, ID_BYTES, Block
+from stream_twin.twin.block import COLUMNS, ID_BYTES, Block
 
 TICK = b'{"type":"tick"'
 FILED_TOGETHER = 1000

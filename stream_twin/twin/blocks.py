@@ -8,207 +8,45 @@ Whether something is settled is asked when the first sample after a tick comes, 
 """
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import chain, pairwise, repeat
-from math import inf, isnan, nan
+from collections.abc import Sequence
+from itertools import pairwise
+from math import inf, isnan
 from sys import intern
 from typing import Literal
 
 import numpy as np
-from msgspec import Struct
-from numpy.typing import NDArray
 
 from stream_twin.signals import Catalogue
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, LAST_AT, LAST_VALUE, Floats, Ints, K, Row
+from stream_twin.twin.block import (
+    AGE,
+    AT,
+    CHECKPOINT_EVERY,
+    CODE,
+    COLUMNS,
+    ID_BYTES,
+    RAW,
+    Block,
+    SavedBlock,
+    Shown,
+    Slab,
+    packed,
+)
+from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, Floats, Ints, K
 from stream_twin.twin.model import Plan, PopulationModel, key_of
 
-CHECKPOINT_EVERY = 64
-"""Samples between two checkpoints of a block at least, counted from its first, so that it does not matter how they came."""
 APPLIED_TOGETHER = 20_000
 """Samples in one call: after a restore there may be millions."""
-ID_BYTES = 8
-AT, RAW, CODE, AGE = range(4)
-COLUMNS = 4
-"""Numbers that a block remembers of each sample; its time is that at which it is applied, ``AGE`` later than measured."""
 SETTLED_TOGETHER = 8
 """Fewer samples are not worth the trouble of settling them."""
-NEAR = 8
-"""So many samples from the end a place is looked for one by one."""
 LARGE_BLOCKS = 8
 """So many blocks of a patient may each remember as many samples as the limit says; of more, all fewer."""
 MOST_CHANNELS = 4
 """Of a signal: the samples of further devices count as the last one's."""
+LIMITED = 2 * CHECKPOINT_EVERY * COLUMNS
+"""With fewer numbers of samples no block is over any limit."""
 
 Fate = Literal["applied", "duplicate", "late", "conflict"]
-Shown = NDArray[np.float32]
-
-
-class Slab:
-    """All states of one layout, a row each."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.where = Row.of(plan.layout)
-        self.empty = kernel.empty(plan.layout)
-        self.every = CHECKPOINT_EVERY
-        while 2 * self.every * COLUMNS < self.where.width:
-            self.every *= 2  # checkpoints take about as much as the samples between them
-        signals = plan.layout.channel_signal.repeat(3).tolist()
-        self.rank: list[int] = [*signals, *range(-len(plan.inputs), 0)]
-        """By code: where samples of one moment come, by their signals, amounts first."""
-        self.rows = np.empty((0, self.where.width))
-        self._free: list[int] = []
-
-    def take(self) -> int:
-        if not self._free:
-            old, new = len(self.rows), len(self.rows) * 5 // 4 + 1
-            rows = np.empty((new, self.where.width))
-            rows[:old] = self.rows
-            self.rows = rows
-            self._free.extend(range(new - 1, old - 1, -1))
-        slot = self._free.pop()
-        self.rows[slot] = self.empty
-        return slot
-
-    def free(self, slot: int) -> bool:
-        """Whether nobody is left: most layouts are only passed through, as one signal after another comes."""
-        self._free.append(slot)
-        return len(self._free) == len(self.rows)
-
-    def stats(self, row: Floats) -> Floats:
-        """(c, K) of a state."""
-        return row[self.where.stats : self.where.inputs].reshape(-1, K)
-
-
-class Block:
-    """Some signals of one patient, see the module.
-
-    ``samples`` holds time, raw value, code and age of each one after another, in the canonical unit, NaN where retracted;
-    ``versions`` is made once one is not 1. ``checkpoints``: (index, state before that sample); the first is what is settled.
-    Without samples there are none, and the row is what is settled.
-    """
-
-    __slots__ = (
-        "applied",
-        "base",
-        "channels",
-        "checkpoints",
-        "ids",
-        "key",
-        "lateness_s",
-        "samples",
-        "seen_to",
-        "settled_at",
-        "siblings",
-        "slab",
-        "slot",
-        "versions",
-    )
-
-    def __init__(self, key: bytes, slab: Slab, channels: tuple[tuple[str, str | None], ...], lateness_s: float) -> None:
-        self.key = key
-        self.slab = slab
-        self.slot = slab.take()
-        self.channels = channels
-        """(signal, device) of each channel, in the layout's order; devices of a signal by name, however they came."""
-        self.lateness_s = lateness_s
-        self.samples = array("d")
-        self.versions: array[int] | None = None
-        self.ids = bytearray()
-        self.applied = 0
-        self.checkpoints: tuple[tuple[int, bytes], ...] = ()
-        self.base = 0
-        """How many samples there were before the first that is remembered."""
-        self.siblings = 1
-        """How many blocks the patient has, this one included."""
-        self.settled_at = -inf
-        """No sample from this time or before can be joined any more."""
-        self.seen_to = -inf
-        """The lane's ``complete_to`` when it was last asked what is settled."""
-
-    def __len__(self) -> int:
-        return len(self.ids) // ID_BYTES
-
-    @property
-    def row(self) -> Floats:
-        """The state after all applied samples; a view."""
-        row: Floats = self.slab.rows[self.slot]
-        return row
-
-    def newest(self, signal: str) -> tuple[float, float]:
-        """Value and time of the newest sample of ``signal`` that was not retracted; NaN and -inf where there is none."""
-        samples = self.samples
-        channels = {number for number, (name, _) in enumerate(self.channels) if name == signal}
-        best = nan, -inf
-        for start in range(len(samples) - COLUMNS, -1, -COLUMNS):
-            if samples[start + CODE] // 3 in channels and not isnan(samples[start + RAW]):
-                at = samples[start] - samples[start + AGE]
-                if at > best[1]:
-                    best = samples[start + RAW], at
-        if best[1] > -inf:
-            return best
-        settled = np.frombuffer(self.checkpoints[0][1]) if self.checkpoints else self.row
-        stats = self.slab.stats(settled)
-        last = max(channels, key=lambda channel: stats[channel, LAST_AT])
-        return float(stats[last, LAST_VALUE]), float(stats[last, LAST_AT])
-
-    def version(self, index: int) -> int:
-        return 1 if self.versions is None else self.versions[index]
-
-    def find(self, identity: bytes) -> int:
-        """Index of the last remembered sample with this id, or -1."""
-        start = self.ids.rfind(identity)
-        while start >= 0 and start % ID_BYTES:
-            start = self.ids.rfind(identity, 0, start + ID_BYTES - 1)
-        return start // ID_BYTES if start >= 0 else -1
-
-    def append(self, ids: bytes, samples: Iterable[float], version: int) -> None:
-        """Samples that are all newer, as ``samples`` has them."""
-        if version != 1 or self.versions is not None:
-            if self.versions is None:
-                self.versions = array("I", [1]) * len(self)
-            self.versions.extend([version] * (len(ids) // ID_BYTES))
-        self.samples.extend(samples)
-        self.ids += ids
-
-    def insert(self, index: int, identity: bytes, sample: tuple[float, float, float, float], version: int) -> None:
-        if version != 1 and self.versions is None:
-            self.versions = array("I", [1]) * len(self)
-        if self.versions is not None:
-            self.versions.insert(index, version)
-        self.samples[index * COLUMNS : index * COLUMNS] = array("d", sample)
-        self.ids[index * ID_BYTES : index * ID_BYTES] = identity
-
-    def remove(self, start: int, end: int) -> None:
-        del self.samples[start * COLUMNS : end * COLUMNS]
-        del self.ids[start * ID_BYTES : end * ID_BYTES]
-        if self.versions is not None:
-            del self.versions[start:end]
-
-    def follows(self, code: int) -> bool:
-        """Whether a sample of the newest one's time comes after it: those of one moment mostly come in that order."""
-        samples, rank = self.samples, self.slab.rank
-        return samples[-COLUMNS + AGE] == 0.0 and rank[code] > rank[int(samples[-COLUMNS + CODE])]
-
-    def place(self, code: int, identity: bytes, at: float, age: float) -> int:
-        """Where a sample belongs: by time, signal and id, so that the order of arrival does not matter."""
-        samples, index = self.samples, len(self)
-        if index > NEAR and samples[-NEAR * COLUMNS] > at:
-            index = bisect_right(range(index), at, key=lambda number: samples[number * COLUMNS])
-        rank = self.slab.rank
-        own = -age, rank[code], bytearray(identity)
-        while index:
-            start = (index - 1) * COLUMNS
-            if samples[start] < at:
-                break
-            if samples[start] == at:
-                identity_there = self.ids[(index - 1) * ID_BYTES : index * ID_BYTES]
-                if (-samples[start + AGE], rank[int(samples[start + CODE])], identity_there) < own:
-                    break
-            index -= 1
-        return index
 
 
 def series_identity(first: int, number: int) -> bytes:
@@ -226,14 +64,18 @@ class Blocks:
         self._lateness: dict[float, float] = {}
         """Each that a loaded block has, so that blocks share it."""
         self._channels: dict[tuple[tuple[str, str | None], ...], tuple[tuple[str, str | None], ...]] = {}
-        self._dirty: dict[int, Block] = {}
+        self._behind: dict[int, Block] = {}
+        """Blocks of which not all samples are filed."""
+        self._filed: list[Slab] = []
+        """Those for which samples are filed."""
+        self._filing = 1
+        """Counts the calls of :meth:`flush` that had something to do."""
         self._surprises: list[tuple[Ints, Shown]] = []
         self._settled: list[tuple[Block, str, float]] = []
 
-    @staticmethod
-    def warm(population: PopulationModel) -> None:
+    def warm(self, population: PopulationModel) -> None:
         """Have the kernel compiled, or loaded from where that is kept, now and not with the first sample."""
-        slab = Slab(population.plan(((next(iter(population.models)), 1),)))
+        slab = Slab(population.plan(((next(iter(population.models)), 1),)), self._catalogue)
         none, nothing = np.zeros(0, np.int64), np.zeros(0)
         seen, before = np.empty((0, len(kernel.SEEN))), np.empty((0, slab.where.width))
         kernel.follow(slab.plan.layout, slab.rows, none, nothing, nothing, nothing, none, none, seen, before)
@@ -242,7 +84,7 @@ class Blocks:
     def slab(self, plan: Plan) -> Slab:
         slab = self._slabs.get(id(plan))
         if slab is None:
-            slab = self._slabs[id(plan)] = Slab(plan)
+            slab = self._slabs[id(plan)] = Slab(plan, self._catalogue)
         return slab
 
     def new(self, key: bytes, population: PopulationModel, signal: str, device: str | None, lateness_s: float) -> Block:
@@ -254,7 +96,8 @@ class Blocks:
         return self._channels.setdefault(channels, channels)
 
     def free(self, block: Block) -> None:
-        self._dirty.pop(id(block), None)
+        self._bring(block)
+        self._behind.pop(id(block), None)
         self._leave(block.slab, block.slot)
 
     def _leave(self, slab: Slab, slot: int) -> None:
@@ -285,6 +128,7 @@ class Blocks:
 
     def _move(self, block: Block, slab: Slab, place: list[int]) -> None:
         """To another layout: what both have is kept, by name; ``place``: where each channel comes."""
+        self._bring(block)
         old, slot = block.slab, slab.take()
 
         def moved(row: Floats) -> Floats:
@@ -322,18 +166,19 @@ class Blocks:
         """
         if block.seen_to != complete_to:
             self._ask(block, complete_to)
-        samples = block.samples
-        found = -1 if block.ids.rfind(identity) < 0 else block.find(identity)
+        samples, ids = block.samples, block.ids
+        found = -1 if ids.rfind(identity) < 0 else block.find(identity)
         newest = samples[-COLUMNS] if samples else block.settled_at
         if found < 0 and (at > newest or (at == newest and samples and block.follows(code))):
+            sample = packed(at, raw, code, 0.0)
             if version == 1 and block.versions is None:
-                samples.extend((at, raw, code, 0.0))
-                block.ids += identity
+                samples.frombytes(sample)
+                ids += identity
             else:
-                block.append(identity, (at, raw, code, 0.0), version)
-            if block.applied * COLUMNS == len(samples) - COLUMNS:
-                self._dirty[id(block)] = block
-            if len(samples) > 2 * self._most(block) * COLUMNS:
+                block.append(identity, sample, version)
+            if block.behind < 0:
+                self._file_newest(block, sample)
+            if len(samples) > LIMITED:
                 self._limit(block)
             return "applied"
         if found >= 0:
@@ -356,10 +201,21 @@ class Blocks:
         index = block.place(code, identity, when, when - at)
         self._back_to(block, index)
         block.insert(index, identity, (when, raw, code, when - at), version)
-        self._dirty[id(block)] = block
-        if len(samples) > 2 * self._most(block) * COLUMNS:
+        if len(samples) > LIMITED:
             self._limit(block)
         return "applied"
+
+    def _file_newest(self, block: Block, sample: bytes) -> None:
+        """File the last sample of a block of which all others are filed."""
+        slab, count = block.slab, len(block.ids) // ID_BYTES
+        slots = slab.slots
+        if not slots:
+            self._filed.append(slab)
+        if count == 1 or not (block.base + count - 1) % slab.every:
+            slab.marked.append((len(slots), block, count - 1))
+        slots.append(block.slot)
+        slab.filed += sample
+        block.filing = self._filing
 
     def extend(
         self,
@@ -387,9 +243,14 @@ class Blocks:
             return False
         del known  # while it is a view of the ids, they cannot grow
         ids = (np.array(numbers, "<u8") + np.uint64(first)).tobytes()
-        block.append(ids, chain.from_iterable(zip(at, raw, repeat(float(code)), repeat(0.0))), version)
-        self._dirty[id(block)] = block
-        if len(block) > 2 * self._most(block):
+        samples = np.zeros((len(at), COLUMNS))
+        samples[:, AT], samples[:, RAW], samples[:, CODE] = at, raw, code
+        if block.behind < 0:
+            self._bring(block)
+            block.behind = len(block)
+            self._behind[id(block)] = block
+        block.append(ids, samples.tobytes(), version)
+        if len(block.samples) > LIMITED:
             self._limit(block)
         return True
 
@@ -413,71 +274,36 @@ class Blocks:
         return self.offer(block, code, identity, at, amount, version, complete_to, newest if version == 1 else inf)
 
     def _back_to(self, block: Block, index: int) -> None:
-        """Undo what was applied from sample ``index`` on: back to the checkpoint before it."""
-        if index >= block.applied:
-            return
-        while block.checkpoints[-1][0] > index:
-            block.checkpoints = block.checkpoints[:-1]
-        block.applied, state = block.checkpoints[-1]
-        block.slab.rows[block.slot] = np.frombuffer(state)
+        """Undo what was applied from sample ``index`` on, back to the checkpoint before it; what follows that is behind."""
+        self._bring(block)
+        applied = block.behind if block.behind >= 0 else len(block)
+        if index < applied:
+            while block.checkpoints[-1][0] > index:
+                block.checkpoints = block.checkpoints[:-1]
+            applied, state = block.checkpoints[-1]
+            block.slab.rows[block.slot] = np.frombuffer(state)
+        block.behind = applied
+        self._behind[id(block)] = block
+
+    def _bring(self, block: Block) -> None:
+        """Have what is filed of a block applied, so that its row and checkpoints are those after it."""
+        if block.filing == self._filing:
+            self.flush()
 
     def flush(self) -> None:
         """Apply all samples offered since the last flush, each block's in order of time."""
-        if not self._dirty:
-            return
-        groups: dict[int, list[Block]] = {}
-        for block in self._dirty.values():
-            groups.setdefault(id(block.slab), []).append(block)
-        self._dirty.clear()
-        for blocks in groups.values():
-            slab, start, count = blocks[0].slab, 0, 0
-            for end, block in enumerate(blocks, 1):
-                count += len(block) - block.applied
-                if count >= APPLIED_TOGETHER or end == len(blocks):
-                    self._apply(slab, blocks[start:end])
-                    start, count = end, 0
-
-    def _apply(self, slab: Slab, blocks: list[Block]) -> None:
-        taken, lengths, slots = array("d"), array("q"), array("q")
-        marks, marked = array("q"), list[tuple[Block, int]]()
-        count = 0
-        for block in blocks:
-            start = block.applied
-            length = len(block.samples) // COLUMNS - start
-            if not block.checkpoints:
-                marks.append(count)
-                marked.append((block, 0))
-            mark = start + -(block.base + start) % slab.every
-            while mark < start + length:
-                if mark > (block.checkpoints[-1][0] if block.checkpoints else 0):
-                    marks.append(count + mark - start)
-                    marked.append((block, mark))
-                mark += slab.every
-            taken += block.samples[start * COLUMNS :]
-            lengths.append(length)
-            slots.append(block.slot)
-            block.applied += length
-            count += length
-        columns = np.frombuffer(taken).reshape(-1, COLUMNS)
-        seen, before = np.empty((count, len(kernel.SEEN))), np.empty((len(marks), slab.where.width))
-        codes = columns[:, CODE].astype(np.int64)
-        kernel.follow(
-            slab.plan.layout,
-            slab.rows,
-            np.repeat(np.frombuffer(slots, np.int64), np.frombuffer(lengths, np.int64)),
-            columns[:, AT].copy(),
-            columns[:, RAW].copy(),
-            columns[:, AGE].copy(),
-            codes,
-            np.frombuffer(marks, np.int64),
-            seen,
-            before,
-        )
-        for (block, index), row in zip(marked, before, strict=True):
-            block.checkpoints += ((index, row.tobytes()),)
-        signals = np.array([self._catalogue.order[signal.name] for signal in slab.plan.signals])
-        of = slab.plan.layout.channel_signal[np.maximum(codes, 0) // 3]  # amounts surprise nobody, theirs are NaN
-        self._surprises.append((signals[of], seen[:, 2].astype(np.float32)))
+        for block in self._behind.values():
+            slab = block.slab
+            if not slab.slots:
+                self._filed.append(slab)
+            block.file()
+            if len(slab.slots) > APPLIED_TOGETHER:
+                self._filed.remove(slab)
+                self._surprises.append(slab.apply())
+        self._behind.clear()
+        self._surprises += [slab.apply() for slab in self._filed]
+        self._filed.clear()
+        self._filing += 1
 
     # ------------------------------------------------------------------------------------------------------ settling
 
@@ -487,7 +313,7 @@ class Blocks:
         samples, watermark = block.samples, complete_to - block.lateness_s
         if len(samples) < SETTLED_TOGETHER * COLUMNS or samples[(SETTLED_TOGETHER - 1) * COLUMNS] > watermark:
             return
-        if block.applied < len(block):
+        if block.behind >= 0 or block.filing == self._filing:
             self.flush()
         if samples[-COLUMNS] <= watermark:
             self._settle(block, len(block), block.row)
@@ -501,9 +327,11 @@ class Blocks:
                 return
 
     def _limit(self, block: Block) -> None:
-        """No more samples than the limit are kept, whatever the lateness."""
-        self.flush()
-        self._settle_before(block, block.samples[-self._most(block) * COLUMNS])
+        """No more than twice as many samples as the limit are kept, whatever the lateness."""
+        most = self._most(block)
+        if len(block) > 2 * most:
+            self.flush()
+            self._settle_before(block, block.samples[-most * COLUMNS])
 
     def _most(self, block: Block) -> int:
         return max(CHECKPOINT_EVERY, self.pending_limit * LARGE_BLOCKS // max(LARGE_BLOCKS, block.siblings))
@@ -524,14 +352,13 @@ class Blocks:
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
         block.base += count
         if count == len(block):
-            block.samples, block.versions, block.checkpoints, block.applied = array("d"), None, (), 0
+            block.samples, block.versions, block.checkpoints = array("d"), None, ()
             block.ids.clear()
             return
         # Copies are as large as what they hold, with none of the room that the longer ones grew.
         block.samples, block.ids = block.samples[count * COLUMNS :], block.ids[count * ID_BYTES :]
         if block.versions is not None:
             block.versions = block.versions[count:] if any(version != 1 for version in block.versions[count:]) else None
-        block.applied -= count
         block.checkpoints = tuple((index - count, kept) for index, kept in block.checkpoints if index >= count)
 
     def _chunks(self, block: Block, before: Floats, after: Floats) -> None:
@@ -544,11 +371,12 @@ class Blocks:
 
     def take_back(self, block: Block) -> None:
         """Forget what is not settled, as if it had not come yet."""
+        self._bring(block)
         if block.checkpoints:
             block.slab.rows[block.slot] = np.frombuffer(block.checkpoints[0][1])
         block.samples, block.ids, block.versions = array("d"), bytearray(), None
-        block.applied, block.checkpoints = 0, ()
-        self._dirty.pop(id(block), None)
+        block.behind, block.checkpoints = -1, ()
+        self._behind.pop(id(block), None)
 
     # ------------------------------------------------------------------------------------------------------- belief
 
@@ -570,7 +398,7 @@ class Blocks:
 
     # ----------------------------------------------------------------------------------------------------- snapshot
 
-    def save(self, block: Block, population: PopulationModel) -> "SavedBlock":
+    def save(self, block: Block, population: PopulationModel) -> SavedBlock:
         return SavedBlock(
             population=population.population.name,
             names=block.slab.plan.spelled,
@@ -585,7 +413,7 @@ class Blocks:
             versions=None if block.versions is None else block.versions.tobytes(),
         )
 
-    def load(self, key: bytes, population: PopulationModel, saved: "SavedBlock") -> Block:
+    def load(self, key: bytes, population: PopulationModel, saved: SavedBlock) -> Block:
         """What is not settled is applied again by the next flush, from the same checkpoints to the same state."""
         counts: dict[str, int] = {}
         for name, _ in saved.channels:
@@ -602,7 +430,7 @@ class Blocks:
         if saved.versions is not None:
             block.versions = array("I", saved.versions)
         if block.ids:
-            self._dirty[id(block)] = block
+            block.behind, self._behind[id(block)] = 0, block
         return block
 
     # -------------------------------------------------------------------------------------------------- what was found
@@ -620,21 +448,3 @@ class Blocks:
         """Blocks and signals of which a chunk was settled since last taken, with its mean standardised innovation."""
         taken, self._settled = self._settled, []
         return taken
-
-
-class SavedBlock(Struct, kw_only=True):
-    """A block in a snapshot. ``settled``: the kernel's row, float64; ``samples``: four float64 each; ``versions``: uint32; 8
-    bytes per id; little-endian. The state after the samples is not saved: it follows. ``names``: of what the row has, see
-    :meth:`Names.spelled`; ``base``: see :class:`Block`."""
-
-    population: str
-    names: str
-    channels: tuple[tuple[str, str | None], ...]
-    lateness_s: float
-    settled_at: float
-    seen_to: float
-    settled: bytes
-    base: int
-    ids: bytes
-    samples: bytes
-    versions: bytes | None

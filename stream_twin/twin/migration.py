@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.blocks import COLUMNS, ID_BYTES, SavedBlock
+from stream_twin.twin.block import COLUMNS, ID_BYTES, SavedBlock
 from stream_twin.twin.filter import Floats, K, Row
 from stream_twin.twin.model import Names, Plan, PopulationModel, key_of
 

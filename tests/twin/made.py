@@ -17,7 +17,8 @@ from scipy.linalg import solve_continuous_lyapunov
 from stream_twin import signals
 from stream_twin.signals import SignalModel
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.blocks import Block, Blocks
+from stream_twin.twin.block import Block
+from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.filter import SEEN, Row, code_of, from_working
 from stream_twin.twin.model import Driver, Input, Plan, Population, PopulationModel, key_of
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_twin.twin.blocks import CHECKPOINT_EVERY, MOST_CHANNELS, Blocks, SavedBlock, series_identity
+from stream_twin.twin.block import CHECKPOINT_EVERY, SavedBlock
+from stream_twin.twin.blocks import MOST_CHANNELS, Blocks, series_identity
 from stream_twin.twin.filter import LAST_AT, SET_ASIDE, Row, advance, code_of, from_working
 from tests.twin import made
 from tests.twin.made import CATALOGUE, CHANGES, HOUR, T0

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.blocks import Blocks, SavedBlock
+from stream_twin.twin.block import SavedBlock
+from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.filter import Row, advance
 from stream_twin.twin.migration import is_current, migrated
 from stream_twin.twin.model import Names
