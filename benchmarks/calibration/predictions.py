@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from stream_twin.fitting.recordings import Recorded
 from stream_twin.signals import Catalogue
-from stream_twin.twin.filter import LOOKS, SEEN, SET_ASIDE, code_of, empty, follow, look
+from stream_twin.twin.filter import LOOKS, SEEN, SET_ASIDE, follow, look
 from stream_twin.twin.model import PopulationModel, key_of
+from stream_twin.twin.state import code_of, empty
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -6,7 +6,7 @@ import msgspec
 
 from stream_twin.events import AlertChange, Output
 from stream_twin.twin.block import Shown
-from stream_twin.twin.filter import Ints
+from stream_twin.twin.state import Ints
 
 _encode = msgspec.json.Encoder().encode
 

@@ -34,8 +34,8 @@ from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
 from stream_twin.signals import Signal
 from stream_twin.twin.block import Block
 from stream_twin.twin.blocks import Blocks, series_identity
-from stream_twin.twin.filter import code_of
 from stream_twin.twin.model import Populations
+from stream_twin.twin.state import code_of
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
@@ -95,15 +95,10 @@ class Intake:
         asks = not state.watched or state.assignments is not None
         applied = 0
         urgent = False
-        blocks, latests, devices, heads = patient.blocks, patient.latest, state.devices, patient.population.blocks
-        lateness_s, complete_to, offer, seeds = (
-            self._own.settings.lateness_s,
-            self._own.complete_to,
-            self._blocks.offer,
-            self._seeds,
-        )
-        surroundings = patient.population.surroundings
+        latests, devices, seeds, surroundings = patient.latest, state.devices, self._seeds, patient.population.surroundings
+        lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._blocks.offer
         keeps = state.rebuild is not None or self.gathered is not None
+        kind, wait_s = "", 0.0
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
                 alone = entry
@@ -120,12 +115,16 @@ class Intake:
                     continue
                 value = nan
             signal, at, name = sample.signal, sample.at, sample.device
+            if sample.kind != kind:
+                kind = sample.kind
+                wait_s = lateness_s.get(kind, 0.0)
             latest = latests.get(signal)
-            if latest is None or latest.device != name or lateness_s.get(sample.kind, 0.0) > blocks[heads[signal]].lateness_s:
-                block, channel = self._channel(patient, signal, name, sample.kind)
+            if latest is None:
+                self._open(patient, entry)
                 latest = latests[signal]
-            else:
-                block, channel = blocks[heads[signal]], latest.channel
+            block, channel = latest.block, latest.channel
+            if latest.device != name or wait_s > block.lateness_s:
+                block, channel = self._channel(patient, signal, name, sample.kind)
             if signal in surroundings:
                 self._surround(patient, signal, block)
             identity = xxh3_64_digest(sample.id.encode(), seeds[signal])
@@ -157,6 +156,12 @@ class Intake:
         if applied:
             self.fate(patient, "applied", applied)
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
+
+    def _open(self, patient: Patient, entry: Samples) -> None:
+        """Make room for all signals of a record at once: each extends a block, which has what was filed before applied."""
+        for sample in entry.samples:
+            if (sample.value is not None or sample.retracted) and self._refusal(patient, sample) is None:
+                self._channel(patient, sample.signal, sample.device, sample.kind)
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
         if (reason := self._refusal(patient, series)) is not None:
@@ -243,7 +248,7 @@ class Intake:
         if name not in patient.latest:
             low, high = limits_of(self._signals[self.index[name]], patient.state.profile)
             low, high = -inf if low is None else low, inf if high is None else high
-            patient.latest[name] = Latest(device=device, fence_low=low, fence_high=high, channel=channel)
+            patient.latest[name] = Latest(block, device, channel, fence_low=low, fence_high=high)
         if block.channels is not channels:
             patient.find_channels()
         self._blocks.allow(block, lateness_s, self._own.complete_to)

@@ -144,19 +144,19 @@ NO_PERIOD = 0.0
 
 @dataclass(slots=True)
 class Latest:
-    """The newest sample of a signal, in the canonical unit."""
+    """The newest sample of a signal, in the canonical unit, and where its like goes: block, and channel of ``device`` in it."""
 
+    block: Block
+    device: str | None
+    channel: int
     value: float = nan
     at: float = -inf
-    device: str | None = None
     period_s: float = NO_PERIOD
     repeats: int = 0
     repeats_since: float = 0.0
     fence_low: float = -inf
     fence_high: float = inf
     """Outside of the fence a sample has its patient assessed at once."""
-    channel: int = -1
-    """Of ``device`` in the signal's block."""
 
     def take(self, value: float, at: float, device: str | None, period_s: float) -> None:
         if value == self.value:
@@ -292,13 +292,14 @@ class Patient:
         if state.profile is not None:
             state.profile = compact(state.profile, patient.id)
         state.devices = {intern(name): device for name, device in state.devices.items()}
+        patient.take_blocks(saved.blocks, blocks)
         for name, signal in saved.signals.items():
             name = intern(name)  # noqa: PLW2901  # one for all patients
             device = None if signal.device is None else intern(signal.device)
             patient.latest[name] = Latest(
+                *patient.place(name, device),
                 signal.value,
                 signal.at,
-                device,
                 signal.period_s or NO_PERIOD,
                 signal.repeats,
                 signal.repeats_since,
@@ -307,7 +308,6 @@ class Patient:
             )
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)
-        patient.take_blocks(saved.blocks, blocks)
         return patient
 
     def take_blocks(self, saved: list[SavedBlock], blocks: Blocks) -> None:
@@ -320,13 +320,20 @@ class Patient:
         self.find_channels()
 
     def find_channels(self) -> None:
-        """After a change of layouts."""
+        """After a change of blocks or layouts."""
         for name, latest in self.latest.items():
-            channels = self.block(name).channels
-            if (name, latest.device) in channels:
-                latest.channel = channels.index((name, latest.device))
-            else:  # of a further device
-                latest.channel = max(number for number, (signal, _) in enumerate(channels) if signal == name)
+            latest.block, latest.device, latest.channel = self.place(name, latest.device)
+
+    def place(self, name: str, device: str | None) -> tuple[Block, str | None, int]:
+        """Block, device and channel of the samples of a signal that was measured."""
+        block = self.block(name)
+        if (name, device) in block.channels:
+            return block, device, block.channels.index((name, device))
+        return (
+            block,
+            device,
+            max(number for number, (signal, _) in enumerate(block.channels) if signal == name),
+        )
 
     def move_to(self, population: PopulationModel, blocks: Blocks) -> None:
         """Carry the twin over to another population's model."""

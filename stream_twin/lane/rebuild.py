@@ -15,8 +15,8 @@ from stream_twin.events import DeviceKind, Rebuilt, RebuiltBase
 from stream_twin.lane.patient import INPUT, SCHEMA, Accepted, Patient, Rebuild, Snapshot
 from stream_twin.twin.block import Block
 from stream_twin.twin.blocks import Blocks
-from stream_twin.twin.filter import code_of
 from stream_twin.twin.model import Populations
+from stream_twin.twin.state import code_of
 
 KEPT = 10_000
 """Samples that a lane keeps for a base to come, at most: about 800 kB in a snapshot, hours of most patients."""

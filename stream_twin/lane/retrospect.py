@@ -18,6 +18,7 @@ from stream_twin.lane.patient import INPUT, Accepted
 from stream_twin.twin import filter as kalman
 from stream_twin.twin.model import Plan, PopulationModel, key_of
 from stream_twin.twin.smoother import smooth
+from stream_twin.twin.state import Row, code_of, empty, input_code
 
 Floats = NDArray[np.float64]
 
@@ -103,9 +104,9 @@ def _follow(
     samples.sort(key=lambda s: (s.at, order[s.signal], s.identity))  # those of one moment as a block has them
     codes = np.array(
         [
-            kalman.input_code(plan.inputs.index(s.signal))
+            input_code(plan.inputs.index(s.signal))
             if s.device == INPUT
-            else kalman.code_of(first[s.signal] + devices[s.signal][s.device], s.side)
+            else code_of(first[s.signal] + devices[s.signal][s.device], s.side)
             for s in samples
         ],
         np.int64,
@@ -115,7 +116,7 @@ def _follow(
     rows, seen = _rows(plan, times, values, ages, codes, moments)
     if smoothed:
         past = moments[moments <= until]
-        back = smooth(plan.layout, kalman.empty(plan.layout), times, values, ages, codes, past)
+        back = smooth(plan.layout, empty(plan.layout), times, values, ages, codes, past)
         rows[: len(past)] = _as_rows(plan, rows[: len(past)], past, back)
     looked, drivers = kalman.look(plan.layout, rows, np.arange(len(rows)), moments)
     for k, signal in enumerate(plan.signals):
@@ -135,7 +136,7 @@ def _rows(plan: Plan, times: Floats, values: Floats, ages: Floats, codes: Any, m
     """States after the samples up to each moment, (N, width), and what became of the samples."""
     known = np.searchsorted(times, moments, side="right")
     marks = np.unique(known[known < len(times)])
-    row = kalman.empty(plan.layout)[None, :]
+    row = empty(plan.layout)[None, :]
     before, seen = np.empty((len(marks), row.shape[1])), np.empty((len(times), len(kalman.SEEN)))
     kalman.follow(plan.layout, row, np.zeros(len(times), np.int64), times, values, ages, codes, marks, seen, before)
     states = np.concatenate([before, row])
@@ -145,7 +146,7 @@ def _rows(plan: Plan, times: Floats, values: Floats, ages: Floats, codes: Any, m
 
 def _as_rows(plan: Plan, rows: Floats, moments: Floats, back: Any) -> Floats:
     """Smoothed means and covariances as states of these moments; the rest of a state stays."""
-    where, upper = kalman.Row.of(plan.layout), np.triu_indices(plan.d)
+    where, upper = Row.of(plan.layout), np.triu_indices(plan.d)
     made = rows.copy()
     made[:, : where.covariance] = back.mean
     made[:, where.covariance : where.at] = back.covariance[:, upper[0], upper[1]]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stream_twin.signals import Catalogue
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.filter import LAST_AT, LAST_VALUE, Floats, Ints, K, Row
 from stream_twin.twin.model import Plan
+from stream_twin.twin.state import LAST_AT, LAST_VALUE, Floats, Ints, K, Row, empty
 
 CHECKPOINT_EVERY = 64
 """Samples between two checkpoints of a block at least, counted from its first, so that it does not matter how they came."""
@@ -38,7 +38,7 @@ class Slab:
     def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
         self.plan = plan
         self.where = Row.of(plan.layout)
-        self.empty = kernel.empty(plan.layout)
+        self.empty = empty(plan.layout)
         self.every = CHECKPOINT_EVERY
         while 2 * self.every * COLUMNS < self.where.width:
             self.every *= 2  # checkpoints take about as much as the samples between them

@@ -32,8 +32,9 @@ from stream_twin.twin.block import (
     Slab,
     packed,
 )
-from stream_twin.twin.filter import CHUNK, CHUNK_MEAN, COUNT, Floats, Ints, K
+from stream_twin.twin.filter import CHUNK
 from stream_twin.twin.model import Plan, PopulationModel, key_of
+from stream_twin.twin.state import CHUNK_MEAN, COUNT, Floats, Ints, K, converted, input_code
 
 APPLIED_TOGETHER = 20_000
 """Samples in one call: after a restore there may be millions."""
@@ -132,7 +133,7 @@ class Blocks:
         old, slot = block.slab, slab.take()
 
         def moved(row: Floats) -> Floats:
-            new = kernel.converted(row, old.plan.names, slab.plan)
+            new = converted(row, old.plan.names, slab.plan)
             stats = slab.stats(slab.empty).copy()
             stats[place] = old.stats(row)
             slab.stats(new)[:] = stats
@@ -176,8 +177,18 @@ class Blocks:
                 ids += identity
             else:
                 block.append(identity, sample, version)
-            if block.behind < 0:
-                self._file_newest(block, sample)
+            if block.behind < 0:  # all before it are filed, and so is this one
+                slab = block.slab
+                slots, index = slab.slots, len(ids) // ID_BYTES - 1
+                if not slots:
+                    self._filed.append(slab)
+                if not index or not (block.base + index) % slab.every:
+                    slab.marked.append((len(slots), block, index))
+                slots.append(block.slot)
+                slab.filed += sample
+                block.filing = self._filing
+                if index < CHECKPOINT_EVERY:
+                    return "applied"
             if len(samples) > LIMITED:
                 self._limit(block)
             return "applied"
@@ -204,18 +215,6 @@ class Blocks:
         if len(samples) > LIMITED:
             self._limit(block)
         return "applied"
-
-    def _file_newest(self, block: Block, sample: bytes) -> None:
-        """File the last sample of a block of which all others are filed."""
-        slab, count = block.slab, len(block.ids) // ID_BYTES
-        slots = slab.slots
-        if not slots:
-            self._filed.append(slab)
-        if count == 1 or not (block.base + count - 1) % slab.every:
-            slab.marked.append((len(slots), block, count - 1))
-        slots.append(block.slot)
-        slab.filed += sample
-        block.filing = self._filing
 
     def extend(
         self,
@@ -270,7 +269,7 @@ class Blocks:
         What comes too late counts as what is left of it. But not a correction, since what it corrects is settled, and not a level
         with ``newest``, the time of the newest one told, behind it.
         """
-        code = kernel.input_code(block.slab.plan.inputs.index(name))
+        code = input_code(block.slab.plan.inputs.index(name))
         return self.offer(block, code, identity, at, amount, version, complete_to, newest if version == 1 else inf)
 
     def _back_to(self, block: Block, index: int) -> None:

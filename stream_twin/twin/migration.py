@@ -8,8 +8,8 @@ import numpy as np
 
 from stream_twin.twin import filter as kernel
 from stream_twin.twin.block import COLUMNS, ID_BYTES, SavedBlock
-from stream_twin.twin.filter import Floats, K, Row
 from stream_twin.twin.model import Names, Plan, PopulationModel, key_of
+from stream_twin.twin.state import Floats, K, Row, code_of, converted, empty, input_code
 
 Channel = tuple[str, str | None]
 
@@ -47,7 +47,7 @@ def _merged(saved: Sequence[SavedBlock], channels: list[Channel], population: Po
     where = Row.of(plan.layout)
     rows = [_own(block, plan) for block in sources]
     latest = max(float(row[where.at]) for row in rows)
-    total = kernel.empty(plan.layout)
+    total = empty(plan.layout)
     stats = total[where.stats : where.inputs].reshape(-1, K)
     unknown = total[: where.at].copy()
     settled_at = max(block.settled_at for block in sources)
@@ -98,7 +98,7 @@ class _Sample(NamedTuple):
 
 def _own(block: SavedBlock, plan: Plan) -> Floats:
     """The settled state of one source, in the new layout."""
-    return kernel.converted(np.frombuffer(block.settled), Names.parsed(block.names), plan)
+    return converted(np.frombuffer(block.settled), Names.parsed(block.names), plan)
 
 
 def _samples(
@@ -113,12 +113,12 @@ def _samples(
             channel = block.channels[int(code) // 3]
             if channel not in channels:
                 continue
-            new = kernel.code_of(channels.index(channel), int(code) % 3 - 1)
+            new = code_of(channels.index(channel), int(code) % 3 - 1)
         else:
             name = inputs[int(-1 - code)]
             if name not in own:
                 continue
-            new = kernel.input_code(plan.inputs.index(name))
+            new = input_code(plan.inputs.index(name))
         when = max(at, settled_at)
         identity = block.ids[number * ID_BYTES : (number + 1) * ID_BYTES]
         rank = new if new < 0 else int(plan.layout.channel_signal[new // 3])

@@ -19,9 +19,6 @@ from stream_twin.twin.filter import (
     LONGEST_GAP_S,
     SEEN,
     SET_ASIDE,
-    Floats,
-    Ints,
-    K,
     _jit,
     _predict,
     _project,
@@ -32,6 +29,7 @@ from stream_twin.twin.filter import (
     truncated,
 )
 from stream_twin.twin.model import Layout
+from stream_twin.twin.state import Floats, Ints, K
 
 SEGMENT = 256
 """Samples whose states are kept at once; of the others they are made again when it is their turn."""
@@ -137,7 +135,7 @@ def _back(
             _decay(layout, now - then, f, r, n)
             now = then
             gap = min(max(then - row[where_at], 0.0), LONGEST_GAP_S)
-            _predict(layout, row, gap, m, upper, f)
+            _predict(layout.rates, layout.stationary, row, gap, m, upper, f)
             k = 0
             for i in range(d):
                 for j in range(i, d):
@@ -164,11 +162,11 @@ def _back(
         for j in range(len(left)):
             left[j] = row[where_inputs + j] * math.exp(-layout.input_rates[j] * gap)
         k = layout.channel_signal[code // 3]
-        _predict(layout, row, gap, m, upper, f)
-        _read(layout, k, now, left, h)
-        known = _project(layout, k, upper, h, ph)
-        gain, shrink = _weights(layout, k, code % 3 - 1, values[u], seen[u], known, upper, h, ph)
+        _predict(layout.rates, layout.stationary, row, gap, m, upper, f)
         start, end = layout.reads_start[k], layout.reads_start[k + 1]
+        _read(layout.reads_form, layout.reads_value, start, end, now, left, h)
+        known = _project(layout.reads_element, start, end, upper, h, ph)
+        gain, shrink = _weights(layout, k, code % 3 - 1, values[u], seen[u], known, upper, h, ph)
         both, along = 0.0, 0.0
         for i in range(d):
             total = 0.0
@@ -220,7 +218,8 @@ def _weights(
         return (shift if below else -shift) / seen[1], (1.0 - spread) / variance
     if seen[3] == CHANGE:
         _widen(layout, k, error * error / (ACCEPTED * ACCEPTED) - variance, p)
-        trusted = _project(layout, k, p, h, ph) + (variance - known)
+        start, end = layout.reads_start[k], layout.reads_start[k + 1]
+        trusted = _project(layout.reads_element, start, end, p, h, ph) + (variance - known)
         return error / trusted, 1.0 / trusted
     nu, noise_nu, trusted, z = layout.tail[k], layout.noise_tail[k], variance, error / seen[1]
     if math.isfinite(noise_nu):

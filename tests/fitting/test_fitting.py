@@ -13,8 +13,9 @@ from stream_twin.fitting.likelihood import AHEAD, log_likelihood
 from stream_twin.fitting.parameters import gradient_of, parameters, with_values
 from stream_twin.fitting.recordings import Recorded
 from stream_twin.twin.filter import LOOKS as COLUMNS
-from stream_twin.twin.filter import SEEN, code_of, empty, follow, from_working, look
+from stream_twin.twin.filter import SEEN, follow, from_working, look
 from stream_twin.twin.model import Driver, Input, Population, PopulationModel, key_of, read
+from stream_twin.twin.state import code_of, empty
 
 CATALOGUE = signals.load()
 NAMES = ("heart_rate", "respiratory_rate", "body_temperature", "steps")

@@ -12,8 +12,8 @@ from stream_twin import events
 from stream_twin.lane import Lane
 from stream_twin.signals import Catalogue
 from stream_twin.twin import filter as kernel
-from stream_twin.twin.filter import Row
 from stream_twin.twin.model import key_of, shipped
+from stream_twin.twin.state import Row
 from tests.lane.log import CATALOGUE, T0, Log, applied
 from tests.twin import made
 

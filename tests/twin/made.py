@@ -17,10 +17,12 @@ from scipy.linalg import solve_continuous_lyapunov
 from stream_twin import signals
 from stream_twin.signals import SignalModel
 from stream_twin.twin import filter as kernel
+from stream_twin.twin import state
 from stream_twin.twin.block import Block
 from stream_twin.twin.blocks import Blocks
-from stream_twin.twin.filter import SEEN, Row, code_of, from_working
+from stream_twin.twin.filter import SEEN, from_working
 from stream_twin.twin.model import Driver, Input, Plan, Population, PopulationModel, key_of
+from stream_twin.twin.state import Row, code_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -154,7 +156,7 @@ class Samples(NamedTuple):
 
 
 def empty(of: Plan, n: int = 1) -> Floats:
-    return np.repeat(kernel.empty(of.layout)[None], n, 0)
+    return np.repeat(state.empty(of.layout)[None], n, 0)
 
 
 def follow(

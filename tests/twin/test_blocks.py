@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stream_twin.twin.block import CHECKPOINT_EVERY, SavedBlock
 from stream_twin.twin.blocks import MOST_CHANNELS, Blocks, series_identity
-from stream_twin.twin.filter import LAST_AT, SET_ASIDE, Row, advance, code_of, from_working
+from stream_twin.twin.filter import SET_ASIDE, advance, from_working
+from stream_twin.twin.state import LAST_AT, Row, code_of
 from tests.twin import made
 from tests.twin.made import CATALOGUE, CHANGES, HOUR, T0
 

@@ -21,14 +21,12 @@ from stream_twin.twin.filter import (
     LOOKS,
     SET_ASIDE,
     USED,
-    K,
-    Row,
     advance,
     from_working,
-    input_code,
     to_working,
     truncated,
 )
+from stream_twin.twin.state import COUNT, LAST_AT, K, Row, input_code
 from tests.twin import made
 from tests.twin.made import DAY, GAPS, HOUR, T0, YEAR, Textbook
 
@@ -527,7 +525,7 @@ def test_a_sample_that_is_older_than_it_counts_says_less():
     made.follow(plan, row, [T0], [4.0], 1, ages=[age])
     lost = prior * (1 - math.exp(-2 * age / HOUR))
     assert row[0, 0] == pytest.approx(4 * prior / (prior + noise + lost), rel=1e-12)
-    assert row[0, Row.of(plan.layout).stats + kernel.LAST_AT] == T0 - age
+    assert row[0, Row.of(plan.layout).stats + LAST_AT] == T0 - age
 
 
 # ------------------------------------------------------------------------------------------------------------------ inputs
@@ -643,7 +641,8 @@ def test_a_day_turns_the_rhythm_once():
     h = [TEXTBOOK.loading("heart_rate", at) for at in (0.0, DAY / 4, DAY, 10 * DAY)]
     layout, found = PLAIN_PLAN.layout, np.empty(len(PLAIN_PLAN.layout.reads_value))
     for at, expected in zip((0.0, DAY / 4, DAY, 10 * DAY), h, strict=True):
-        kernel._read(layout, 0, at, np.zeros(len(layout.input_rates)), found)
+        start, end = layout.reads_start[:2]
+        kernel._read(layout.reads_form, layout.reads_value, start, end, at, np.zeros(len(layout.input_rates)), found)
         reads = range(layout.reads_start[0], layout.reads_start[1])
         by_element = dict(zip(layout.reads_element[reads].tolist(), found[reads].tolist(), strict=True))
         np.testing.assert_allclose([by_element.get(i, 0.0) for i in range(PLAIN_PLAN.d)], expected, atol=1e-12)
@@ -652,8 +651,8 @@ def test_a_day_turns_the_rhythm_once():
 def test_statistics_of_a_channel_count_what_came():
     row, at = calm(PLAN)
     stats = row[0, Row.of(PLAN.layout).stats :][:K]
-    assert stats[kernel.COUNT] == 300
-    assert stats[kernel.LAST_AT] == at - 60
+    assert stats[COUNT] == 300
+    assert stats[LAST_AT] == at - 60
     looked = made.look(PLAN, row[0], at)[0]["heart_rate"]
     assert 0 < looked["unrest"] < 1.5
     assert looked["frozen"] == 0

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from stream_twin.twin import filter as kernel
 from stream_twin.twin.block import SavedBlock
 from stream_twin.twin.blocks import Blocks
-from stream_twin.twin.filter import Row, advance
+from stream_twin.twin.filter import advance
 from stream_twin.twin.migration import is_current, migrated
 from stream_twin.twin.model import Names
+from stream_twin.twin.state import Row, empty
 from tests.twin import made
 from tests.twin.made import CATALOGUE, CHANGES, T0, Textbook
 from tests.twin.test_blocks import BY, Offer, Patient, filled, identity, person
@@ -218,4 +219,4 @@ def test_a_block_without_samples_starts_from_the_population():
     patient = Patient(Blocks(CATALOGUE))
     [new] = migrated([saved_of(patient)], NEXT)
     again = loaded(new, NEXT)
-    assert again.block.row.tobytes() == kernel.empty(again.block.slab.plan.layout).tobytes()
+    assert again.block.row.tobytes() == empty(again.block.slab.plan.layout).tobytes()

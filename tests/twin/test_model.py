@@ -13,7 +13,6 @@ from scipy.stats import t as student
 
 from stream_twin.events import Profile
 from stream_twin.signals import SignalModel
-from stream_twin.twin.filter import Row, empty
 from stream_twin.twin.model import (
     MOST_ELEMENTS,
     POPULATIONS,
@@ -28,6 +27,7 @@ from stream_twin.twin.model import (
     shipped,
     unfit,
 )
+from stream_twin.twin.state import Row, empty
 from tests.twin import made
 from tests.twin.made import CATALOGUE, CHANGES, Textbook
 

@@ -8,9 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stream_twin import signals
-from stream_twin.twin.filter import CENSORED, CHANGE, SEEN, SET_ASIDE, USED, code_of, empty, follow, to_working
+from stream_twin.twin.filter import CENSORED, CHANGE, SEEN, SET_ASIDE, USED, follow, to_working
 from stream_twin.twin.model import COSINE, SINE, Driver, Plan, Population, PopulationModel, key_of
 from stream_twin.twin.smoother import SEGMENT, smooth
+from stream_twin.twin.state import code_of, empty
 
 CATALOGUE = signals.load()
 LOADINGS = {
