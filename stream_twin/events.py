@@ -186,7 +186,10 @@ class Profile(Message, frozen=True, kw_only=True):
     sex: Literal["female", "male"] | None = None
     age_years: Annotated[int, Meta(ge=0, le=130)] | None = None
     pregnant: bool | None = None
+    spinal_cord_injury: bool | None = None
+    """Then NEWS2 does not apply."""
     spo2_scale: Literal[1, 2] = 1
+    """NEWS2's for oxygen saturation; 2, for a target of 88 to 92 %, only where a clinician has set it."""
     limits: dict[str, Limits] = {}
     """By the signal's catalogue name."""
     population: Literal["home", "ward", "intensive_care"] | None = None
@@ -516,7 +519,9 @@ class Estimate(Message, frozen=True, kw_only=True):
 
 AlertKind = Literal["physiological", "technical"]
 Priority = Literal["high", "medium", "low"]
-AlertState = Literal["raised", "escalated", "acknowledged", "snoozed", "commented", "resolved"]
+AlertState = Literal[
+    "raised", "escalated", "repeated", "acknowledged", "snoozed", "commented", "latched", "resolved", "expired"
+]
 
 
 class AlertChange(Message, frozen=True, kw_only=True):
@@ -535,8 +540,12 @@ class AlertChange(Message, frozen=True, kw_only=True):
     at: float
     reason: str
     evidence: dict[str, float | str | None] = {}
+    contributions: dict[str, float] = {}
+    """Of each signal or feature to what the rule judged, in the rule's own measure."""
     next_step: str = ""
     """What to do next, in one plain sentence."""
+    told: list[str] = []
+    """Who is to be told of this change: roles. Empty: it is for the record."""
     by: str | None = None
     comment: str | None = None
     until: float | None = None
