@@ -2,7 +2,8 @@
 
 A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` starts a comment):
 
-    age 71 | scale 2 | pregnant | spinal-cord injury | zone Europe/Berlin | watched for 3 days | limits spo2 low 92 high 100 | rule limits hold_s 60
+    age 71 | zone Europe/Berlin | watched for 3 days | limits spo2 low 92 high 100 | rule limits hold_s 60
+    scale 2 | pregnant | spinal-cord injury
     device clip streaming every 1 min [from TIME] [to TIME]
     at TIME clip says spo2 86, heart_rate 70        (a device; `hand` is a measurement by hand, without a device)
     from TIME to TIME every 1 min clip says spo2 96 [and 97]    (takes turns)
@@ -12,6 +13,7 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
     at TIME the patient breathes oxygen | air
     at TIME nurse-1 finds alert | confusion | voice | pain | unresponsive      (consciousness)
+    nights from day 3: 60 61 - 64                   (resting heart rate per minute, known at 07:00 local time; `-`: not recorded)
     at TIME nurse-1 acknowledges limits spo2 [until TIME] [as of TIME] [: rejected REASON]    (also snoozes, resolves, comments)
     from TIME to TIME nobody runs the service       (what comes meanwhile is read afterwards)
     from TIME to TIME the lane stands still         (it ticks, but complete_to does not move)
@@ -25,17 +27,20 @@ most timelines are about something else: the rule ``news2`` is asked only where 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
+from stream_twin.alerts.nightsignal import live
 from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
 from stream_twin.signals import load
-from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, NightBelief, SignalBelief
 
 MIDNIGHT = 1_772_150_400.0
 """2026-02-27 00:00 UTC."""
@@ -285,7 +290,7 @@ def _says(timeline: Timeline, match: re.Match[str]) -> None:
     for value in match["values"].split(", "):
         signal, number = value.split()
         readings.append(Reading(match["device"], signal, float(number), measured, late=bool(match["late"])))
-    timeline.events.append((seconds(match["at"]), lambda ward: all([reading.arrive(ward) for reading in readings])))
+    timeline.events.append((seconds(match["at"]), lambda ward: all(reading.arrive(ward) for reading in readings)))
 
 
 def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
@@ -351,6 +356,25 @@ def _finds(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), find))
 
 
+def _nights(timeline: Timeline, match: re.Match[str]) -> None:
+    """As the lane does it: each morning the level of the night, from the nights up to it."""
+    zone, first = ZoneInfo(timeline.profile.time_zone or "UTC"), int(match["day"])
+    recorded: dict[date, float] = {}
+    for number, rate in enumerate(match["rates"].split(), first - 1):
+        morning = datetime.fromtimestamp(MIDNIGHT, UTC).replace(hour=7, tzinfo=zone) + timedelta(days=number)
+        if rate == "-":
+            continue
+        recorded[morning.date()] = float(rate)
+        night = live(recorded)[-1]
+        told = NightBelief(night.date, morning.timestamp(), night.rate, night.baseline, night.level, len(recorded))
+
+        def tell(ward: Ward, told: NightBelief = told) -> bool:
+            ward.belief.night = told
+            return True
+
+        timeline.events.append((told.at, tell))
+
+
 def _commands(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), lambda ward: ward.command(match)))
 
@@ -402,6 +426,7 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
     ),
     (rf"at (?P<at>{TIME}) the patient breathes (?P<what>oxygen|air)", _breathes),
     (rf"at (?P<at>{TIME}) \S+ finds (?P<what>alert|confusion|voice|pain|unresponsive)", _finds),
+    (r"nights from day (?P<day>\d+): (?P<rates>.+)", _nights),
     (
         rf"at (?P<at>{TIME}) the patient is (?P<state>paused|enrolled|discharged|died|without consent)"
         rf"(?: until (?P<until>{TIME}))?",
