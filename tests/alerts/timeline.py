@@ -13,11 +13,12 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
     at TIME the patient breathes oxygen | air
     at TIME nurse-1 finds alert | confusion | voice | pain | unresponsive      (consciousness)
-    nights from day 3: 60 61 - 64                   (resting heart rate per minute, known at 07:00 local time; `-`: not recorded)
+    nights from day 3: 66 - 64, after 60 61 60      (resting heart rates, known at 07:00 local time; `-`: not recorded)
     at TIME nurse-1 acknowledges limits spo2 [until TIME] [as of TIME] [: rejected REASON]    (also snoozes, resolves, comments)
     from TIME to TIME nobody runs the service       (what comes meanwhile is read afterwards)
     from TIME to TIME the lane stands still         (it ticks, but complete_to does not move)
-    between TIME and TIME raise limits spo2 medium [to nurse and doctor] [because TEXT]   (TEXT: words of the reason, `...` for a gap)
+    between TIME and TIME raise limits spo2 medium [to nurse and doctor] [because TEXT]
+                                                    (TEXT: words of the reason, `...` for a gap)
     nothing else until TIME
 
 The patient is asked as a lane asks: with every arrival, and when the book wants to be woken. Who is ill has a NEWS2 as well, and
@@ -360,7 +361,8 @@ def _nights(timeline: Timeline, match: re.Match[str]) -> None:
     """As the lane does it: each morning the level of the night, from the nights up to it."""
     zone, first = ZoneInfo(timeline.profile.time_zone or "UTC"), int(match["day"])
     recorded: dict[date, float] = {}
-    for number, rate in enumerate(match["rates"].split(), first - 1):
+    before, rates = (match["before"] or "").split(), match["rates"].split()
+    for number, rate in enumerate([*before, *rates], first - 1 - len(before)):
         morning = datetime.fromtimestamp(MIDNIGHT, UTC).replace(hour=7, tzinfo=zone) + timedelta(days=number)
         if rate == "-":
             continue
@@ -372,7 +374,8 @@ def _nights(timeline: Timeline, match: re.Match[str]) -> None:
             ward.belief.night = told
             return True
 
-        timeline.events.append((told.at, tell))
+        if number >= first - 1:
+            timeline.events.append((told.at, tell))
 
 
 def _commands(timeline: Timeline, match: re.Match[str]) -> None:
@@ -426,7 +429,7 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
     ),
     (rf"at (?P<at>{TIME}) the patient breathes (?P<what>oxygen|air)", _breathes),
     (rf"at (?P<at>{TIME}) \S+ finds (?P<what>alert|confusion|voice|pain|unresponsive)", _finds),
-    (r"nights from day (?P<day>\d+): (?P<rates>.+)", _nights),
+    (r"nights from day (?P<day>\d+): (?P<rates>.+?)(?:, after (?P<before>.+))?", _nights),
     (
         rf"at (?P<at>{TIME}) the patient is (?P<state>paused|enrolled|discharged|died|without consent)"
         rf"(?: until (?P<until>{TIME}))?",

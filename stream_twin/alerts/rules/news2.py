@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
+from stream_twin.alerts.handling import Case
 from stream_twin.alerts.news2 import (
     CHART,
     DECIMALS,
@@ -68,8 +69,8 @@ class News2(Rule[News2Parameters]):
     name = "news2"
     kind = "physiological"
     priorities = (
-        ("high", "score of 7 or more: emergency response; harm within minutes to hours"),
-        ("medium", "score of 5 or 6, or 3 in a single parameter: urgent response; harm within hours"),
+        Case("high", "the lower end of the score is 7 or more", "death or irreversible injury", "prompt"),
+        Case("medium", "the lower end is 5 or 6, or one parameter scores 3", "death or irreversible injury", "delayed"),
     )
     defaults = News2Parameters()
 
