@@ -7,7 +7,7 @@ Times on the wire of the source topics are an :data:`Instant`; everywhere else t
 1970-01-01T00:00:00Z as a float. Values inside are in the catalogue's canonical unit.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -240,6 +240,28 @@ class AlertCommand(Message, frozen=True, kw_only=True):
     at: Instant
     until: Instant | None = None
     comment: Text | None = None
+
+
+RuleSettings = dict[str, dict[str, Any]]
+"""Parameters by rule, where they are not the rule's own."""
+
+
+class RuleConfiguration(Message, frozen=True, kw_only=True):
+    """Parameters of alert rules, all of them: each one replaces the one before. What is not said is the rule's own.
+
+    A patient's own parameters go before the population's, those before what holds for everybody; ``patient.profiles`` holds
+    a clinician's limits, which go before them all.
+    """
+
+    version: Annotated[int, Meta(ge=0)] = 0
+    by: Identifier | None = None
+    reason: Text | None = None
+    rules: RuleSettings = {}
+    """For everybody."""
+    populations: dict[str, RuleSettings] = {}
+    """By population: home, ward, intensive_care."""
+    patients: dict[str, RuleSettings] = {}
+    """By patient's id."""
 
 
 class RebuildAsked(Message, tag="rebuild_asked", tag_field="type", frozen=True, kw_only=True):
@@ -546,6 +568,8 @@ class AlertChange(Message, frozen=True, kw_only=True):
     """What to do next, in one plain sentence."""
     told: list[str] = []
     """Who is to be told of this change: roles. Empty: it is for the record."""
+    command_id: str | None = None
+    """Of the :class:`AlertCommand` that was followed."""
     by: str | None = None
     comment: str | None = None
     until: float | None = None

@@ -438,6 +438,7 @@ class _Changing:
                 contributions={} if command else alert.contributions,
                 next_step="" if command else alert.next_step,
                 told=told,
+                command_id=command.id if command else None,
                 by=command.by if command else None,
                 comment=command.comment if command else None,
                 until=alert.until,
