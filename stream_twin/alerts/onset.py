@@ -102,6 +102,8 @@ LARGEST = 3.5
 """Standard deviations at which an innovation is cut, so that no single value decides."""
 SPREAD_FROM, SPREAD_TO = 12.0, 90.0
 """Days that the population's spread counts as; days of the person that it rests on at most."""
+WHITENING, WHITENING_DAYS, NOISIEST = 0.3, 20.0, 50.0
+"""How fast the share of noise follows from surprises that the next day takes back, until so many days, and its largest factor."""
 UNKNOWN_FROM = 10
 """A signal without a prior is evidence after so many days with a value."""
 UNKNOWN_SHIFT = 1.5
@@ -109,13 +111,13 @@ UNKNOWN_SHIFT = 1.5
 
 FIRST_DAYS = 7
 """Days before anybody is called ill: each day of the week once."""
-QUIET_DAYS = 10
+QUIET_DAYS = 7
 """An episode has one alert: no other on the days up to this one."""
 PAST_DAYS = 365
 WEIGHT_DAYS = 60.0
 LEAST_EVIDENCE = 0.4
 """Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: 1.5 to 1."""
-DAYS_PER_ALERT = 2.5
+DAYS_PER_ALERT = 2.25
 """Days with strong evidence that come with one alert; on the same half, with a fifth of the budget to spare."""
 TAIL = ((-1.1, 0.5), (-0.05, 0.2), (0.6, 0.1), (1.35, 0.05), (2.6, 0.02), (4.0, 0.01), (5.5, 0.005))
 """Evidence, and the share of healthy people's days that have at least so much: the same half of LifeSnaps."""
@@ -158,7 +160,7 @@ class Onset:
         self.drift, self.fast, self.days, self.noise, self.shift = (np.empty(0) for _ in range(5))
         self.mean = np.empty((0, 3))
         self.covariance = np.empty((0, 3, 3))
-        self.spread, self.seen = np.empty(0), np.empty(0)
+        self.spread, self.seen, self.surprise, self.seen_on = (np.empty(0) for _ in range(4))
         self.correlation = np.empty((0, 0))
         self.signature = np.empty((2, DAYS, 0, 3))
         self.match, self.power = np.zeros((2, DAYS)), np.zeros((2, DAYS))
@@ -190,7 +192,7 @@ class Onset:
             self._meet(row, there)
             levels = self.mean[:, 0] + self.mean[:, 2] * reading[2]
             usual = {self.names[i]: self.priors[i].back(float(levels[i])) for i in np.flatnonzero(there)}
-            self._learn(row, there, reading)
+            self._learn(row, there, reading, day)
         evidence = self._evidence()
         chance = self._chance(evidence)
         self.past.append(evidence)
@@ -216,6 +218,7 @@ class Onset:
         self.mean = np.concatenate([self.mean, [[prior.mean, 0.0, 0.0]]])
         self.covariance = np.concatenate([self.covariance, [start]])
         self.spread, self.seen = np.append(self.spread, 1.0), np.append(self.seen, 0.0)
+        self.surprise, self.seen_on = np.append(self.surprise, 0.0), np.append(self.seen_on, -math.inf)
         self.signature = np.concatenate([self.signature, np.zeros((2, DAYS, 1, 3))], axis=2)
         self.other_match, self.other_power = (
             np.concatenate([array, np.zeros((2, DAYS, 1))], axis=2) for array in (self.other_match, self.other_power)
@@ -243,7 +246,7 @@ class Onset:
         self.mean[new, 0] = row[new]
         self.spread[new] = np.maximum(np.abs(row[new]) * 0.1, 1e-6) ** 2
 
-    def _learn(self, row: Floats, there: Bools, reading: Floats) -> None:
+    def _learn(self, row: Floats, there: Bools, reading: Floats, day: int) -> None:
         gain = self.covariance @ reading
         variance = gain @ reading + self.noise
         gain = np.where(there, 1 / variance, 0.0)[:, None] * gain
@@ -256,6 +259,17 @@ class Onset:
         self.seen += there
         days = np.where(self.known, SPREAD_FROM, 1.0) + np.minimum(self.seen, SPREAD_TO)
         self.spread *= np.where(informed, 1 + (np.minimum(surprise**2, 9.0) - 1) / days, 1.0)
+        self._whiten(surprise, there, day)
+
+    def _whiten(self, surprise: Floats, there: Bools, day: int) -> None:
+        """A device noisier than the prior says has surprises that the next day takes back; those of a filter that fits are white
+        (Mehra, IEEE Trans. Autom. Control 15:175, 1970). The share of noise follows until they are."""
+        lately = there & (day - self.seen_on <= 2)
+        step = -WHITENING * surprise * self.surprise / np.maximum(1.0, self.seen / WHITENING_DAYS)
+        least = np.array([prior.noise for prior in self.priors])
+        self.noise = np.where(lately, np.clip(self.noise * np.exp(step), least, NOISIEST * least), self.noise)
+        self.surprise = np.where(there, np.clip(surprise, -2.5, 2.5), self.surprise)
+        self.seen_on = np.where(there, float(day), self.seen_on)
 
     # What an illness would look like
 
