@@ -7,7 +7,7 @@ Times on the wire of the source topics are an :data:`Instant`; everywhere else t
 1970-01-01T00:00:00Z as a float. Values inside are in the catalogue's canonical unit.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -186,7 +186,10 @@ class Profile(Message, frozen=True, kw_only=True):
     sex: Literal["female", "male"] | None = None
     age_years: Annotated[int, Meta(ge=0, le=130)] | None = None
     pregnant: bool | None = None
+    spinal_cord_injury: bool | None = None
+    """Then NEWS2 does not apply."""
     spo2_scale: Literal[1, 2] = 1
+    """NEWS2's for oxygen saturation; 2, for a target of 88 to 92 %, only where a clinician has set it."""
     limits: dict[str, Limits] = {}
     """By the signal's catalogue name."""
     population: Literal["home", "ward", "intensive_care"] | None = None
@@ -237,6 +240,28 @@ class AlertCommand(Message, frozen=True, kw_only=True):
     at: Instant
     until: Instant | None = None
     comment: Text | None = None
+
+
+RuleSettings = dict[str, dict[str, Any]]
+"""Parameters by rule, where they are not the rule's own."""
+
+
+class RuleConfiguration(Message, frozen=True, kw_only=True):
+    """Parameters of alert rules, all of them: each one replaces the one before. What is not said is the rule's own.
+
+    A patient's own parameters go before the population's, those before what holds for everybody; ``patient.profiles`` holds
+    a clinician's limits, which go before them all.
+    """
+
+    version: Annotated[int, Meta(ge=0)] = 0
+    by: Identifier | None = None
+    reason: Text | None = None
+    rules: RuleSettings = {}
+    """For everybody."""
+    populations: dict[str, RuleSettings] = {}
+    """By population: home, ward, intensive_care."""
+    patients: dict[str, RuleSettings] = {}
+    """By patient's id."""
 
 
 class RebuildAsked(Message, tag="rebuild_asked", tag_field="type", frozen=True, kw_only=True):
@@ -516,7 +541,9 @@ class Estimate(Message, frozen=True, kw_only=True):
 
 AlertKind = Literal["physiological", "technical"]
 Priority = Literal["high", "medium", "low"]
-AlertState = Literal["raised", "escalated", "acknowledged", "snoozed", "commented", "resolved"]
+AlertState = Literal[
+    "raised", "escalated", "repeated", "acknowledged", "snoozed", "commented", "latched", "resolved", "expired"
+]
 
 
 class AlertChange(Message, frozen=True, kw_only=True):
@@ -535,8 +562,14 @@ class AlertChange(Message, frozen=True, kw_only=True):
     at: float
     reason: str
     evidence: dict[str, float | str | None] = {}
+    contributions: dict[str, float] = {}
+    """Of each signal or feature to what the rule judged, in the rule's own measure."""
     next_step: str = ""
     """What to do next, in one plain sentence."""
+    told: list[str] = []
+    """Who is to be told of this change: roles. Empty: it is for the record."""
+    command_id: str | None = None
+    """Of the :class:`AlertCommand` that was followed."""
     by: str | None = None
     comment: str | None = None
     until: float | None = None

@@ -9,19 +9,25 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+from stream_twin.alerts.handling import STANDARD, Case, Handlings, handlings
 from stream_twin.events import AlertKind, Priority
 from stream_twin.twin.belief import Belief
 
 Evidence = dict[str, float | str | None]
-Stage = Literal["pending", "raised", "escalated", "acknowledged", "snoozed"]
+Contributions = dict[str, float]
+Stage = Literal["pending", "raised", "escalated", "acknowledged", "snoozed", "latched"]
 
 
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a rule's parameters: each has a range (where it has one), a description in its ``Meta``, and a default."""
 
     enabled: Annotated[bool, Meta(description="False: the rule is not asked, and what it had open is resolved.")] = True
+    handling: Annotated[
+        dict[Priority, dict[str, Any]],
+        Meta(description="By priority, what is to differ of who is told, repeating, escalating, latching, snoozing, expiring."),
+    ] = field(default_factory=dict)
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -32,7 +38,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     another alert. reason: a sentence for a nurse: value, limit, how long. severity: a rise by 1 is worse, and ends an
     acknowledgement or a snooze even at the same priority. hold_s: how long the condition must hold before people are
     told; release_s: how long it must be gone before the alert is resolved. at: time of the newest reading that the verdict
-    rests on; None: it rests on nothing having come, or on nothing with a time.
+    rests on; None: it rests on nothing having come, or on nothing with a time. contributions: of each signal or feature, in
+    a measure of the rule's own. devices: whose values it rests on; where none of them can be relied on, people are told of that
+    instead, unless it is of high priority. Empty: nothing holds it back.
     """
 
     subject: str
@@ -46,14 +54,18 @@ class Verdict(Struct, frozen=True, kw_only=True):
     release_s: float = 0.0
     severity: float = 0.0
     at: float | None = None
+    contributions: Contributions = {}
+    devices: tuple[str, ...] = ()
 
 
 class Alert(Struct, kw_only=True, omit_defaults=True):
     """One alert of a patient as the book keeps it; times are seconds.
 
     since: when the condition began. read_at: the newest reading that it rested on. gone_since, worse_since: it is gone, or
-    worse than people were told, but not for long enough yet. told_at: lane clock when people were last told. told_severity:
-    how bad it was when they were told or answered. until: end of the snooze.
+    worse than people were told, but not for long enough yet. told_at: lane clock when people were last told something new.
+    told_severity: how bad it was when they were told or answered. until: end of the snooze. level: how many more than the first
+    were told because nobody answered; repeat_at, escalate_at: lane clock of the next time. over_at: lane clock since which nobody
+    can judge it, or it is over and latched.
     """
 
     stage: Stage = "pending"
@@ -75,17 +87,24 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
     gone_since: float | None = None
     worse_since: float | None = None
     until: float | None = None
+    contributions: Contributions = {}
+    devices: tuple[str, ...] = ()
+    level: int = 0
+    repeat_at: float | None = None
+    escalate_at: float | None = None
+    over_at: float | None = None
 
 
 class Standing(Struct, frozen=True):
     """What a rule may know of its own past with this patient.
 
     alerts: its alerts by subject, pending ones included. watched_since: lane clock since which the patient is watched
-    without a pause.
+    without a pause. others: the alerts of all rules, by rule and subject.
     """
 
     alerts: Mapping[str, Alert]
     watched_since: float
+    others: Mapping[str, Mapping[str, Alert]] = {}
 
     def open(self, subject: str, problem: str = "") -> bool:
         """People were told of it, and it is not resolved: the rule may ask for more than the limit to let it go."""
@@ -105,13 +124,17 @@ class Rule(ABC, Generic[P]):
     """Base of all rules. Pure: no I/O, no clock but the belief's, nothing kept on the instance.
 
     name: that of its file. version: raised whenever it would judge otherwise. priorities: each priority that it gives,
-    and when; becomes the table in ``docs/alerts.md``, with the class's docstring.
+    and when; becomes the table in ``docs/alerts.md``, with the class's docstring. handling: who is told and what follows, where
+    it is not the standard for its kind. unreliable: its subjects are devices whose values mean nothing while its alert is
+    open: it holds back what rests on them alone.
     """
 
     name: str
     version: int = 1
     kind: AlertKind
-    priorities: tuple[tuple[Priority, str], ...]
+    priorities: tuple[Case | tuple[Priority, str], ...]
+    handling: Handlings | None = None
+    unreliable: bool = False
     defaults: P
 
     @abstractmethod
@@ -124,6 +147,14 @@ class Rule(ABC, Generic[P]):
     def wake_at(self, belief: Belief, parameters: P, standing: Standing) -> float | None:
         """The value of ``complete_to`` at which its verdict may change though nothing arrives; later than now, or None."""
         return None
+
+    def handled(self, parameters: P) -> Handlings:
+        """How alerts of each priority are handled.
+
+        Raises:
+            ValueError: settings give what is not allowed.
+        """
+        return handlings(self.name, self.handling or STANDARD[self.kind], parameters.handling)
 
     def configure(self, given: Mapping[str, Any]) -> P:
         """The defaults with what settings give.

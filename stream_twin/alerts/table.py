@@ -12,8 +12,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from stream_twin.alerts.desk import LONGEST_SNOOZE_S
-from stream_twin.alerts.rule import Rule
+from stream_twin.alerts.handling import Case, Handling
+from stream_twin.alerts.rule import Parameters, Rule
 from stream_twin.alerts.rules import discover
 from stream_twin.alerts.wording import duration
 
@@ -22,22 +22,44 @@ START, END = "<!-- rules: written by python -m stream_twin.alerts.table -->", "<
 
 
 def table(rules: Sequence[Rule[Any]]) -> str:
-    """Markdown: all priorities of all rules, then each rule with its parameters."""
-    lines = ["| rule | kind | priority | when | longest snooze |", "|---|---|---|---|---|"]
+    """Markdown: all priorities of all rules with what follows from them, then each rule with its parameters."""
+    lines = [
+        "| rule | kind | priority | when | if nobody responds | how soon | told first | nobody answers | over, but not seen | "
+        "longest snooze |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for rule in rules:
-        lines += [
-            f"| [{rule.name}](#{rule.name}) | {rule.kind} | {priority} | {_cell(when)} | {duration(LONGEST_SNOOZE_S[priority])} |"
-            for priority, when in rule.priorities
-        ]
+        handled = rule.handled(rule.defaults)
+        for case in rule.priorities:
+            handling = handled[case[0]]
+            harm, onset = (case.harm, case.onset) if isinstance(case, Case) else ("", "")
+            stays = "stays" if handling.latching else "resolved"
+            cells = [f"[{rule.name}](#{rule.name})", rule.kind, case[0], _cell(case[1]), harm, onset, handling.tell[0]]
+            cells += [_unanswered(handling), stays, duration(handling.longest_snooze_s)]
+            lines.append(f"| {' | '.join(cells)} |")
     for rule in rules:
         lines += ["", f"### {rule.name}", "", getdoc(type(rule)) or "", "", f"Version {rule.version}. Parameters:", ""]
         lines += ["| parameter | default | meaning |", "|---|---|---|"]
         hints = get_type_hints(type(rule.defaults), include_extras=True)
         for name, default in msgspec.to_builtins(rule.defaults).items():
+            if name in Parameters.__struct_fields__:
+                continue  # of every rule, and said once
             meta = next(part for part in hints[name].__metadata__ if isinstance(part, msgspec.Meta))
             text = msgspec.json.encode(default).decode().replace(",", ", ").replace(":", ": ")
             lines.append(f"| `{name}` | `{text}` | {_cell(meta.description or '')} |")
     return "\n".join(lines)
+
+
+def _unanswered(handling: Handling) -> str:
+    if handling.repeat_s is None and handling.escalate_s is None:
+        return "told once"
+    told = "" if handling.repeat_s is None else f"told again every {duration(handling.repeat_s)}"
+    if handling.escalate_s is None or len(handling.tell) < 2:
+        return told
+    further = ", ".join(
+        f"{role} after {duration(number * handling.escalate_s)}" for number, role in enumerate(handling.tell[1:], start=1)
+    )
+    return f"{told}; {further}" if told else further
 
 
 def _cell(text: str) -> str:

@@ -11,7 +11,8 @@ import typer
 from rich.progress import track
 
 from stream_twin import backtest as player
-from stream_twin import signals
+from stream_twin import nights, signals
+from stream_twin.alerts.onset import MONTH
 from stream_twin.datasets import sepsis2019, t1d
 from stream_twin.learn import shipped
 from stream_twin.learn.cohort import CohortLearner
@@ -24,9 +25,9 @@ _P = TypeVar("_P")
 
 
 def backtest(
-    dataset: Annotated[Literal["t1d", "sepsis2019"], typer.Argument(help="Which recordings.")],
-    path: Annotated[Path, typer.Argument(help="Their directory, as published.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Directory for preds.csv and alerts.csv, or scores.csv.")],
+    dataset: Annotated[Literal["t1d", "sepsis2019", "nights"], typer.Argument(help="Which recordings; nights: any, in --csv.")],
+    out: Annotated[Path, typer.Option(help="Directory for preds.csv and alerts.csv, or scores.csv; nights: a file.")],
+    path: Annotated[Path | None, typer.Argument(help="Their directory, as published; not for nights.", exists=True)] = None,
     jobs: Jobs = 1,
     limit: Limit = None,
     setting: Annotated[
@@ -40,8 +41,19 @@ def backtest(
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="sepsis2019: use the whole model, also on those on whom it was fitted.")
     ] = False,
+    table: Annotated[
+        Path | None, typer.Option("--csv", exists=True, dir_okay=False, help="nights: columns patient,date,signal,value.")
+    ] = None,
+    budget: Annotated[float, typer.Option(min=0.01, max=30, help="nights: most alerts per person and 30 days with data.")] = 1.0,
 ) -> None:
     """Back-test on recordings; every row uses only what was known at its time."""
+    if dataset == "nights":
+        if table is None or path is not None:
+            raise typer.BadParameter("nights reads one file: give --csv FILE and no directory", param_hint="--csv")
+        _nights(table, out, budget)
+        return
+    if path is None or table is not None:
+        raise typer.BadParameter(f"{dataset} reads a directory: give it, and no --csv", param_hint="PATH")
     out.mkdir(parents=True, exist_ok=True)
     if dataset == "sepsis2019":
         _sepsis2019(path, out, jobs, limit, setting, model, cold=cold, in_sample=in_sample)
@@ -116,6 +128,23 @@ def _t1d(path: Path, out: Path, jobs: int, limit: int | None, *, alone: bool) ->
 
 def _person(path: Path, alone: bool, person: str) -> Any:
     return player.glucose(signals.load(), path, person, alone=alone)
+
+
+# ----------------------------------------------------------------------------------------------------------- nights
+
+
+def _nights(table: Path, out: Path, budget: float) -> None:
+    try:
+        found = nights.read(table)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--csv") from None
+    for line in nights.reported(found.faults):
+        typer.echo(f"{table}, {line}", err=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    counts = nights.write(out, found.people, budget)
+    months = counts["days"] / MONTH
+    rate = f", {counts['alerts'] / months:.2f} in 30 days of a person" if months else ""
+    typer.echo(f"{out}: {len(found.people)} people, {counts['days']} days, {counts['alerts']} alerts{rate}")
 
 
 def register(app: typer.Typer) -> None:

@@ -46,6 +46,7 @@ def enrol(
     sex: Annotated[str | None, typer.Option(metavar="female|male")] = None,
     age_years: Annotated[int | None, typer.Option()] = None,
     pregnant: Annotated[bool | None, typer.Option("--pregnant/--not-pregnant")] = None,
+    spinal_cord_injury: Annotated[bool | None, typer.Option("--spinal-cord-injury/--no-spinal-cord-injury")] = None,
     spo2_scale: Annotated[int | None, typer.Option(metavar="1|2", help="NEWS2's scale for oxygen saturation.")] = None,
     cohort: Annotated[str | None, typer.Option(help="Whose risk model is used and taught.")] = None,
     limit: Annotated[
@@ -60,6 +61,7 @@ def enrol(
         "sex": sex,
         "age_years": age_years,
         "pregnant": pregnant,
+        "spinal_cord_injury": spinal_cord_injury,
         "spo2_scale": spo2_scale,
         "cohort": cohort,
         "consent": consent,

@@ -34,7 +34,7 @@ class Applied:
         for change in changes:
             self.outputs.append((offset, Output("alerts", key, _encode(change))))
             self.counts["alert", f"{change.rule}/{change.priority}/{change.state}"] += 1
-            self.urgent = self.urgent or change.state in ("raised", "escalated")
+            self.urgent = self.urgent or change.state in ("raised", "escalated", "repeated")
 
     def forget(self, offset: int) -> None:
         """Drop what this record put out."""

@@ -157,7 +157,7 @@ def draw_alerts(axis: Axes, subject: str, alerts: Sequence[AlertChange], picture
         before: Priority | None = None
         for change, over in zip(changes, ends, strict=True):
             begin, end = max(picture.since, change.at), min(picture.known_until, over)
-            if change.state == "resolved" or begin >= end:
+            if change.state in ("resolved", "expired") or begin >= end:
                 continue
             colour, mark = ALERT[change.priority]
             axis.axvspan(begin / DAY_S, end / DAY_S, ymin=0.955, ymax=1.0, color=colour, lw=0)

@@ -93,7 +93,7 @@ class WardView:
         """An alert of a patient of whom there is no estimate yet waits for it."""
         row = self._rows.get(change.patient_id)
         alerts = row.alerts if row else self._orphans.setdefault(change.patient_id, {})
-        if change.state == "resolved":
+        if change.state in ("resolved", "expired"):
             alerts.pop(change.alert_id, None)
         else:
             alerts[change.alert_id] = change
@@ -182,7 +182,7 @@ class WardView:
         table.add_column(ratio=1)
         room, left = width - 31, lines - 2
         for change in self._changes:
-            over = change.state == "resolved"
+            over = change.state in ("resolved", "expired", "latched")
             colour = FAINT if over else COLOURS[change.priority]
             said = Text(change.reason, style=QUIET if over else "")
             if change.next_step and not over:

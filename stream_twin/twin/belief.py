@@ -1,8 +1,11 @@
 """What the twin believes about one patient at one moment: the view that rules, features and estimates read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from math import nan
+from statistics import median
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from stream_twin.events import DeviceKind, Profile, Risk
@@ -18,6 +21,15 @@ BRISK = 40.0
 """Steps per minute, on average over such a period, of somebody who moves about on purpose."""
 DRIFTING = 8.0
 """Standard deviations of the mean surprise."""
+MEDIAN_S = 300.0
+"""Of so long at rest the median stands for a wearable signal."""
+REST_S = 900.0
+"""So long after the last steps heart and breathing are as at rest again."""
+STILL = 5.0
+"""Steps per minute, on average over their period, of somebody who is at rest."""
+FEW = 3
+"""Fewer samples than this have no median that an outlier could not be."""
+Quality = Literal["by hand", "five minutes at rest", "rest not known", "few samples"]
 
 
 @dataclass(slots=True)
@@ -101,6 +113,34 @@ class DeviceBelief:
     end: float | None = None
 
 
+class Measured(NamedTuple):
+    """What was measured of a signal, in its canonical unit; never an estimate.
+
+    By hand, one value. Of a wearable, the median of five minutes at rest. at: of the newest sample in it. quality: how far it
+    can be trusted.
+    """
+
+    value: float
+    at: float
+    samples: int
+    quality: Quality
+
+
+@dataclass(slots=True)
+class NightBelief:
+    """The newest night of which NightSignal has told a level (0, 1, 2), at ``at``, the end of that night.
+
+    ``rate``: resting heart rate per minute; ``baseline``: what was usual; ``nights``: how many that rests on.
+    """
+
+    date: date
+    at: float
+    rate: float
+    baseline: int
+    level: int
+    nights: int
+
+
 @dataclass(slots=True)
 class Belief:
     """``at``: the moment of the belief, the newest of lane clock and sample. ``clock``, ``complete_to``: of the lane."""
@@ -120,6 +160,13 @@ class Belief:
     """Why the population's numbers are not for this person; then there is no risk, and baselines are looser."""
     watched_since: float = 0.0
     """Lane clock when the patient's first input came."""
+    oxygen: tuple[bool, float] | None = None
+    """Whether oxygen is given, and up to when that is told, by events; None: nobody told."""
+    consciousness: tuple[str, float] | None = None
+    """Of ACVPU: alert, confusion, voice, pain, unresponsive; and when it was found."""
+    night: NightBelief | None = None
+    samples_since: Callable[[str, float], list[float]] | None = field(default=None, compare=False, repr=False)
+    """Values of a signal measured by the device of its newest sample, from a time on; asked only where a rule wants them."""
 
     def exercising(self) -> bool:
         """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves: its signs are no illness."""
@@ -130,6 +177,35 @@ class Belief:
                 if steps.last_value >= minutes * BRISK:
                     return True
         return False
+
+    def at_rest(self) -> bool | None:
+        """Whether the person was still for :data:`REST_S`; None where no step counter says."""
+        known = None
+        for name in ("steps", "steps_per_minute"):
+            steps = self.signals.get(name)
+            if steps is not None and self.at - steps.last_at <= REST_S:
+                known = True
+                minutes = (steps.period_s or STEPS_PERIOD_S) / 60 if name == "steps" else 1.0
+                counts = [steps.last_value, *(self.samples_since(name, self.at - REST_S) if self.samples_since else ())]
+                if max(counts) > minutes * STILL:
+                    return False
+        return known
+
+    def measured(self, name: str) -> Measured | None:
+        """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen."""
+        signal = self.signals.get(name)
+        if signal is None or signal.frozen:
+            return None
+        device = self.devices.get(signal.device) if signal.device else None
+        if device is None or device.kind in ("bedside", "laboratory"):
+            return Measured(signal.last_value, signal.last_at, 1, "by hand")
+        rest = self.at_rest()
+        if rest is False:
+            return None
+        values = [] if self.samples_since is None else self.samples_since(name, signal.last_at - MEDIAN_S)
+        values = values or [signal.last_value]
+        quality: Quality = "few samples" if len(values) < FEW else "five minutes at rest" if rest else "rest not known"
+        return Measured(median(values), signal.last_at, len(values), quality)
 
     def local_time(self, at: float | None = None) -> datetime | None:
         """The patient's wall clock, or None without a time zone."""

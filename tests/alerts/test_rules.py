@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from stream_twin.alerts.desk import AlertBook, Desk
+from stream_twin.alerts.handling import PRIORITY, Case
 from stream_twin.alerts.rule import Alert, Standing
 from stream_twin.alerts.rules import discover
 from stream_twin.events import Profile
@@ -44,8 +45,16 @@ def test_it_says_what_it_is(rule):
     assert rule.version >= 1
     assert rule.kind in ("physiological", "technical")
     assert (type(rule).__doc__ or "").strip().endswith(".")
-    assert [priority for priority, _ in rule.priorities] == [p for p in ("high", "medium", "low") if p in dict(rule.priorities)]
-    assert all(text for _, text in rule.priorities)
+    given_ones = {case[0] for case in rule.priorities}
+    assert list(dict.fromkeys(case[0] for case in rule.priorities)) == [p for p in ("high", "medium", "low") if p in given_ones]
+    assert all(case[1] for case in rule.priorities)
+
+
+@every_rule
+def test_its_priorities_follow_from_harm_and_time_to_harm(rule):
+    for case in rule.priorities:
+        assert isinstance(case, Case), f"{rule.name}: {case}: say what harm comes how soon"
+        assert PRIORITY[case.harm, case.onset] == case.priority, f"{rule.name}: {case}"
 
 
 @every_rule
@@ -95,7 +104,7 @@ def test_it_is_pure(rule, belief):
 def test_its_verdicts_can_be_understood(rule, belief):
     for verdict in rule.judge(belief, rule.defaults, UNTOLD):
         if verdict.active:
-            assert verdict.priority in dict(rule.priorities)
+            assert verdict.priority in {case[0] for case in rule.priorities}
             assert verdict.reason
             assert verdict.next_step.endswith(".")
         assert verdict.hold_s >= 0
@@ -141,6 +150,10 @@ def test_one_alert_per_subject_and_the_desk_wants_to_be_woken_later_than_now(bel
         ({"limits": {"hold_s": -3}}, ["rules.limits.hold_s = -3", ">= 0"]),
         ({"limits": {"hold_s": "long"}}, ["rules.limits.hold_s = 'long'", "float"]),
         ({"limits": {"urgent": {"spo2": [80]}}}, ["rules.limits.urgent", "length 2"]),
+        ({"limits": {"handling": {"urgent": {}}}}, ["rules.limits.handling", "urgent", "enum"]),
+        ({"limits": {"handling": {"low": {"tells": ["me"]}}}}, ["rules.limits.handling.low", "tells"]),
+        ({"limits": {"handling": {"high": {"longest_snooze_s": 3600}}}}, ["handling.high.longest_snooze_s = 3600", "1800"]),
+        ({"limits": {"handling": {"high": {"repeat_s": None}}}}, ["rules.limits.handling.high", "never left unanswered"]),
         ({"risk": {"raise_at": 0.9}}, ["rules.risk", "0.9", "clear_at < raise_at <= medium_at"]),
     ],
 )

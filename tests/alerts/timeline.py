@@ -3,6 +3,7 @@
 A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` starts a comment):
 
     age 71 | zone Europe/Berlin | watched for 3 days | limits spo2 low 92 high 100 | rule limits hold_s 60
+    scale 2 | pregnant | spinal-cord injury
     device clip streaming every 1 min [from TIME] [to TIME]
     at TIME clip says spo2 86, heart_rate 70        (a device; `hand` is a measurement by hand, without a device)
     from TIME to TIME every 1 min clip says spo2 96 [and 97]    (takes turns)
@@ -10,29 +11,37 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     at TIME the twin believes spo2 level 95 | spo2 usual 97 | spo2 deviation -4 | spo2 unsure 1.5 | spo2 nothing special
     at TIME risk home 40 % [because lactate 1.2]
     at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
+    at TIME the patient breathes oxygen | air
+    at TIME nurse-1 finds alert | confusion | voice | pain | unresponsive      (consciousness)
+    nights from day 3: 66 - 64, after 60 61 60      (resting heart rates, known at 07:00 local time; `-`: not recorded)
     at TIME nurse-1 acknowledges limits spo2 [until TIME] [as of TIME] [: rejected REASON]    (also snoozes, resolves, comments)
     from TIME to TIME nobody runs the service       (what comes meanwhile is read afterwards)
     from TIME to TIME the lane stands still         (it ticks, but complete_to does not move)
-    between TIME and TIME raise limits spo2 medium [because TEXT]     (TEXT: words of the reason, `...` for a gap)
+    between TIME and TIME raise limits spo2 medium [to nurse and doctor] [because TEXT]
+                                                    (TEXT: words of the reason, `...` for a gap)
     nothing else until TIME
 
-The patient is asked as a lane asks: with every arrival, and when the book wants to be woken.
+The patient is asked as a lane asks: with every arrival, and when the book wants to be woken. Who is ill has a NEWS2 as well, and
+most timelines are about something else: the rule ``news2`` is asked only where the file names it.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
+from stream_twin.alerts.nightsignal import live
 from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
 from stream_twin.signals import load
-from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, NightBelief, SignalBelief
 
 MIDNIGHT = 1_772_150_400.0
 """2026-02-27 00:00 UTC."""
@@ -42,10 +51,13 @@ TIME = r"(?:day \d+ )?\d\d:\d\d(?::\d\d)?"
 STATES = {
     "raise": "raised",
     "escalate": "escalated",
+    "repeat": "repeated",
     "acknowledge": "acknowledged",
     "snooze": "snoozed",
     "comment": "commented",
+    "latch": "latched",
     "resolve": "resolved",
+    "expire": "expired",
 }
 CATCHING_UP_S = 5.0
 LAG_S = 1.0
@@ -74,6 +86,7 @@ class Expected:
     rule: str
     subject: str
     priority: str
+    told: list[str]
     words: list[str]
 
     def fits(self, change: AlertChange) -> bool:
@@ -83,6 +96,8 @@ class Expected:
             at = change.reason.find(words, at)
             if at < 0:
                 return False
+        if self.told and self.told != change.told:
+            return False
         return named and self.earliest <= change.at <= self.latest and self.priority in ("", change.priority)
 
 
@@ -111,6 +126,8 @@ class Ward:
         self.clock = self.complete_to = first
         self.belief = Belief("p-1", first, first, first, timeline.profile, watched_since=first - timeline.watched_s)
         self.offset, self.late, self.changes = 0, False, list[AlertChange]()
+        self.samples: dict[str, list[Reading]] = {}
+        self.belief.samples_since = self.samples_since
 
     def run(self) -> list[AlertChange]:
         waiting = sorted(self.timeline.events, key=lambda event: event[0])
@@ -145,6 +162,10 @@ class Ward:
         self.changes += self.desk.judge(self.book, belief, self.offset, late=self.late)
         self.late = False
 
+    def samples_since(self, name: str, since: float) -> list[float]:
+        device = self.belief.signals[name].device
+        return [reading.value for reading in self.samples[name] if reading.device == device and reading.at >= since]
+
     def command(self, match: re.Match[str]) -> bool:
         until = seconds(match["until"]) if match["until"] else None
         command = AlertCommand(
@@ -177,6 +198,7 @@ class Reading:
     def arrive(self, ward: Ward) -> bool:
         name = None if self.device == "hand" else self.device
         value, at, signals = self.value, self.at, ward.belief.signals
+        ward.samples.setdefault(self.signal, []).append(self)
         before = signals.get(self.signal)
         if before is None:
             known = CATALOGUE[self.signal]
@@ -198,6 +220,8 @@ class Reading:
 
 def read(path: Path) -> Timeline:
     timeline = Timeline()
+    if "news2" not in path.read_text():
+        timeline.settings["news2"] = {"enabled": False}
     for line in path.read_text().splitlines():
         text = line.partition("#")[0].strip()
         if not text:
@@ -262,11 +286,12 @@ def _device(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _says(timeline: Timeline, match: re.Match[str]) -> None:
+    """Values of one line come in one record, so the patient is asked once."""
+    measured, readings = seconds(match["sent"] or match["at"]), []
     for value in match["values"].split(", "):
         signal, number = value.split()
-        measured = seconds(match["sent"] or match["at"])
-        reading = Reading(match["device"], signal, float(number), measured, late=bool(match["late"]))
-        timeline.events.append((seconds(match["at"]), reading.arrive))
+        readings.append(Reading(match["device"], signal, float(number), measured, late=bool(match["late"])))
+    timeline.events.append((seconds(match["at"]), lambda ward: all(reading.arrive(ward) for reading in readings)))
 
 
 def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
@@ -316,6 +341,43 @@ def _becomes(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), become))
 
 
+def _breathes(timeline: Timeline, match: re.Match[str]) -> None:
+    def breathe(ward: Ward) -> bool:
+        ward.belief.oxygen = match["what"] == "oxygen", seconds(match["at"])
+        return True
+
+    timeline.events.append((seconds(match["at"]), breathe))
+
+
+def _finds(timeline: Timeline, match: re.Match[str]) -> None:
+    def find(ward: Ward) -> bool:
+        ward.belief.consciousness = match["what"], seconds(match["at"])
+        return True
+
+    timeline.events.append((seconds(match["at"]), find))
+
+
+def _nights(timeline: Timeline, match: re.Match[str]) -> None:
+    """As the lane does it: each morning the level of the night, from the nights up to it."""
+    zone, first = ZoneInfo(timeline.profile.time_zone or "UTC"), int(match["day"])
+    recorded: dict[date, float] = {}
+    before, rates = (match["before"] or "").split(), match["rates"].split()
+    for number, rate in enumerate([*before, *rates], first - 1 - len(before)):
+        morning = datetime.fromtimestamp(MIDNIGHT, UTC).replace(hour=7, tzinfo=zone) + timedelta(days=number)
+        if rate == "-":
+            continue
+        recorded[morning.date()] = float(rate)
+        night = live(recorded)[-1]
+        told = NightBelief(night.date, morning.timestamp(), night.rate, night.baseline, night.level, len(recorded))
+
+        def tell(ward: Ward, told: NightBelief = told) -> bool:
+            ward.belief.night = told
+            return True
+
+        if number >= first - 1:
+            timeline.events.append((told.at, tell))
+
+
 def _commands(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), lambda ward: ward.command(match)))
 
@@ -330,6 +392,7 @@ def _expect(timeline: Timeline, match: re.Match[str]) -> None:
             rule=match["rule"],
             subject=match["subject"],
             priority=match["priority"] or "",
+            told=match["told"].split(" and ") if match["told"] else [],
             words=(match["words"] or "").split(" ... "),
         )
     )
@@ -342,6 +405,9 @@ def _during(match: re.Match[str]) -> tuple[float, float]:
 SPAN = rf"from (?P<at>{TIME}) to (?P<end>{TIME})"
 GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
     (r"age (?P<age>\d+)", lambda timeline, match: _profile(timeline, age_years=int(match["age"]))),
+    (r"scale (?P<scale>[12])", lambda timeline, match: _profile(timeline, spo2_scale=int(match["scale"]))),
+    (r"pregnant", lambda timeline, match: _profile(timeline, pregnant=True)),
+    (r"spinal-cord injury", lambda timeline, match: _profile(timeline, spinal_cord_injury=True)),
     (r"zone (?P<zone>\S+)", lambda timeline, match: _profile(timeline, time_zone=match["zone"])),
     (r"watched for (?P<span>.+)", lambda timeline, match: setattr(timeline, "watched_s", length(match["span"]))),
     (r"limits (?P<signal>\w+)(?: low (?P<low>\S+))?(?: high (?P<high>\S+))?", _limits),
@@ -361,6 +427,9 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
         rf"at (?P<at>{TIME}) risk (?P<cohort>\w+) (?P<percent>\S+) %(?: because (?P<feature>\w+) (?P<share>\S+))?",
         _risk,
     ),
+    (rf"at (?P<at>{TIME}) the patient breathes (?P<what>oxygen|air)", _breathes),
+    (rf"at (?P<at>{TIME}) \S+ finds (?P<what>alert|confusion|voice|pain|unresponsive)", _finds),
+    (r"nights from day (?P<day>\d+): (?P<rates>.+?)(?:, after (?P<before>.+))?", _nights),
     (
         rf"at (?P<at>{TIME}) the patient is (?P<state>paused|enrolled|discharged|died|without consent)"
         rf"(?: until (?P<until>{TIME}))?",
@@ -374,8 +443,8 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
     (rf"{SPAN} nobody runs the service", lambda timeline, match: timeline.down.append(_during(match))),
     (rf"{SPAN} the lane stands still", lambda timeline, match: timeline.stuck.append(_during(match))),
     (
-        rf"between (?P<at>{TIME}) and (?P<end>{TIME}) (?P<state>raise|escalate|acknowledge|snooze|comment|resolve)"
-        r" (?P<rule>\w+) (?P<subject>\S+)(?: (?P<priority>high|medium|low))?(?: because (?P<words>.+))?",
+        rf"between (?P<at>{TIME}) and (?P<end>{TIME}) (?P<state>{'|'.join(STATES)})"
+        r" (?P<rule>\w+) (?P<subject>\S+)(?: (?P<priority>high|medium|low))?(?: to (?P<told>.+?))?(?: because (?P<words>.+))?",
         _expect,
     ),
     (rf"nothing else until (?P<end>{TIME})", lambda timeline, match: setattr(timeline, "end", seconds(match["end"]))),

@@ -210,7 +210,8 @@ def test_before_the_first_tick_nothing_is_put_out_and_nothing_is_forgotten():
     restored = Lane.restore(0, CATALOGUE, lane.checkpoint(), [(b"p", lane.snapshot(b"p"))])
     for each in (lane, restored):
         put_out = [output for _, output in each.apply(log.records[before:]).outputs]
-        [alert] = [msgspec.json.decode(o.value, type=events.AlertChange) for o in put_out if o.topic == "alerts"]
+        told = [msgspec.json.decode(o.value, type=events.AlertChange) for o in put_out if o.topic == "alerts"]
+        [alert] = [change for change in told if change.rule == "limits"]
         assert alert.at == T0 + 5
         assert "twin.estimates" in {output.topic for output in put_out}
 

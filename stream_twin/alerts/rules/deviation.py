@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
+from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Evidence, Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration, measured
 from stream_twin.signals import SignalModel
@@ -49,8 +50,8 @@ class Deviation(Rule[DeviationParameters]):
     name = "deviation"
     kind = "physiological"
     priorities = (
-        ("medium", "far beyond chance (by default less than once in ten million): harm within days"),
-        ("low", "beyond chance (by default less than once in 10,000): worth a look"),
+        Case("medium", "far beyond chance (by default less than once in ten million)", "death or irreversible injury", "delayed"),
+        Case("low", "beyond chance (by default less than once in 10,000)", "reversible injury", "delayed"),
     )
     defaults = DeviationParameters()
 
@@ -72,7 +73,8 @@ class Deviation(Rule[DeviationParameters]):
                 newest = max(newest, signal.last_at)
         if not used or (all(abs(deviation) < 1 for deviation, _ in used.values()) and SUBJECT not in standing.alerts):
             return []
-        total = distance([deviation for deviation, _ in used.values()], [signal.model for _, signal in used.values()])
+        shares = contributions([deviation for deviation, _ in used.values()], [signal.model for _, signal in used.values()])
+        total = sum(shares)
         chance = chi_square_tail(total, len(used))
         is_open = standing.open(SUBJECT)
         if chance > (parameters.clear_chance if is_open else parameters.chance):
@@ -90,8 +92,8 @@ class Deviation(Rule[DeviationParameters]):
         driver = max(belief.drivers.values(), key=lambda driver: abs(driver.mean), default=None)
         if driver is not None and abs(driver.mean) >= LARGE:
             told += f"; {driver.driver.display.lower()} {driver.mean:+.1f} standard deviations ({_shares(driver, belief)})"
+        devices = {signal.device or "" for _, signal in used.values()}
         evidence: Evidence = {"chance": chance, "signals": float(len(used))}
-        evidence |= {f"contribution.{name}": deviation**2 for name, (deviation, _) in largest}
         evidence |= {f"deviation.{name}": deviation for name, (deviation, _) in largest}
         evidence |= {f"driver.{name}": driver.mean for name, driver in belief.drivers.items()}
         return [
@@ -106,6 +108,8 @@ class Deviation(Rule[DeviationParameters]):
                 release_s=parameters.release_s,
                 severity=-math.log10(max(chance, 1e-300)) / 3,
                 at=newest,
+                contributions=dict(sorted(zip(used, shares, strict=True), key=lambda item: -item[1])),
+                devices=tuple(sorted(devices)) if "" not in devices else (),
             )
         ]
 
@@ -116,17 +120,18 @@ def _shares(driver: DriverBelief, belief: Belief) -> str:
     return ", ".join(f"{belief.signals[name].signal.display} {share:+.1f}" for name, share in largest if name in belief.signals)
 
 
-def distance(deviations: Sequence[float], models: Sequence[SignalModel]) -> float:
-    """Squared Mahalanobis distance of deviations, each in its usual standard deviations, from 0.
+def contributions(deviations: Sequence[float], models: Sequence[SignalModel]) -> list[float]:
+    """Squared Mahalanobis distance of deviations, each in its usual standard deviations, from 0, by signal: they add up to it.
 
-    Deviations correlate as their signals load on the same drivers; what is left is each signal's own.
+    Deviations correlate as their signals load on the same drivers; what is left is each signal's own. Where two that go together
+    differ, a contribution may be negative.
     """
     names = sorted({name for model in models for name in model.loadings})
     loadings = np.array([[model.loadings.get(name, 0.0) for name in names] for model in models]).reshape(len(models), -1)
     covariance = loadings @ loadings.T + np.diag([model.slow_sd**2 + model.fast_sd**2 for model in models])
     spread = np.sqrt(np.diag(covariance))
     x = np.array(deviations)
-    return float(x @ np.linalg.solve(covariance / np.outer(spread, spread), x))
+    return [float(share) for share in x * np.linalg.solve(covariance / np.outer(spread, spread), x)]
 
 
 def _odds(chance: float) -> str:

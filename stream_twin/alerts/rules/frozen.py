@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration, measured, slope_at
 from stream_twin.twin.belief import Belief, SignalBelief
@@ -32,7 +33,7 @@ class Frozen(Rule[FrozenParameters]):
 
     name = "frozen"
     kind = "technical"
-    priorities = (("low", "the sensor's values cannot be relied on"),)
+    priorities = (Case("low", "the sensor's values cannot be relied on", "reversible injury", "delayed"),)
     defaults = FrozenParameters()
 
     def judge(self, belief: Belief, parameters: FrozenParameters, standing: Standing) -> list[Verdict]:

@@ -4,7 +4,9 @@ import math
 from typing import Annotated
 
 from msgspec import Meta, field
+from msgspec.structs import replace
 
+from stream_twin.alerts.handling import STANDARD, Case, Handlings
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration, measured, moment, slope_at
 from stream_twin.events import Priority
@@ -28,6 +30,11 @@ URGENT: dict[str, tuple[Limit, Limit]] = {
 }
 """Glucose 54 mg/dL: level 2 hypoglycaemia (Battelino et al., Diabetes Care 2019). The others are this project's own
 choice, beyond the catalogue's limits: what a clinician is called to at once."""
+
+HANDLING: Handlings = {
+    **STANDARD["physiological"],
+    "high": replace(STANDARD["physiological"]["high"], latching=True),
+}
 
 
 class LimitsParameters(Parameters, frozen=True, kw_only=True):
@@ -61,15 +68,18 @@ class Limits(Rule[LimitsParameters]):
     """A measured value is beyond a limit: the clinician's in the patient's profile, else the catalogue's.
 
     A sensor's value must hold, a value measured by hand counts at once. A value that has grown old neither raises nor
-    resolves. One good reading does not resolve while the twin's level is still beyond the limit.
+    resolves. One good reading does not resolve while the twin's level is still beyond the limit. What was urgent stays on the
+    list until somebody has seen it, though it is over.
     """
 
     name = "limits"
+    version = 2
     kind = "physiological"
     priorities = (
-        ("high", "beyond the limit and beyond the urgent value: harm within minutes"),
-        ("medium", "beyond the limit: harm within hours"),
+        Case("high", "beyond the limit and beyond the urgent value", "death or irreversible injury", "prompt"),
+        Case("medium", "beyond the limit", "reversible injury", "prompt"),
     )
+    handling = HANDLING
     defaults = LimitsParameters()
 
     def judge(self, belief: Belief, parameters: LimitsParameters, standing: Standing) -> list[Verdict]:
@@ -167,6 +177,8 @@ def _judge_one(
         release_s=release_s,
         severity=max(beyond, 0.0) / (parameters.worse_by * spread) if spread > 0 else 0.0,
         at=signal.last_at,
+        contributions={name: 1.0},
+        devices=(signal.device,) if signal.device else (),
     )
 
 

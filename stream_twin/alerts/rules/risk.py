@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Evidence, Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration
 from stream_twin.twin.belief import Belief
@@ -31,8 +32,8 @@ class Risk(Rule[RiskParameters]):
     name = "risk"
     kind = "physiological"
     priorities = (
-        ("medium", "the model's probability is at least `medium_at`: harm within hours"),
-        ("low", "the model's probability is at least `raise_at`: harm within a day"),
+        Case("medium", "the model's probability is at least `medium_at`", "death or irreversible injury", "delayed"),
+        Case("low", "the model's probability is at least `raise_at`", "reversible injury", "delayed"),
     )
     defaults = RiskParameters()
 
@@ -61,7 +62,6 @@ class Risk(Rule[RiskParameters]):
         told = f"; most of it from {', '.join(name for name, _ in largest[:3])}" if largest else ""
         threshold = parameters.medium_at if medium else parameters.raise_at
         evidence: Evidence = {"probability": probability, "threshold": threshold, "model_version": float(risk.model_version)}
-        evidence |= {f"contribution.{name}": contribution for name, contribution in largest}
         verdicts.append(
             Verdict(
                 subject=cohort,
@@ -74,6 +74,7 @@ class Risk(Rule[RiskParameters]):
                 release_s=parameters.release_s,
                 severity=probability / parameters.worse_by,
                 at=risk.at,
+                contributions=dict(largest),
             )
         )
         return verdicts

@@ -1,0 +1,139 @@
+"""``stream-twin rules``: what alert rules there are, whether a file of their parameters is right, and a rule over a file."""
+
+import csv
+import sys
+from contextlib import nullcontext
+from datetime import date
+from inspect import getdoc
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stream_twin.alerts import configuration, nightsignal
+from stream_twin.alerts.handling import Case
+from stream_twin.alerts.rule import Rule
+from stream_twin.alerts.rules import discover
+from stream_twin.alerts.wording import duration
+
+rules = typer.Typer(no_args_is_help=True, help="Alert rules: list, explain, test a file of parameters, run one over a file.")
+
+
+class RulesError(Exception):
+    """What was asked for cannot be done; the message says why."""
+
+    exit_code = 2
+
+
+@rules.command("list")
+def list_() -> None:
+    """All rules with their priorities."""
+    table = Table("rule", "version", "kind", "priority", "when")
+    for rule in discover():
+        for number, case in enumerate(rule.priorities):
+            first = (rule.name, str(rule.version), rule.kind) if number == 0 else ("", "", "")
+            table.add_row(*first, case[0], case[1])
+    Console().print(table)
+
+
+@rules.command()
+def explain(rule: Annotated[str, typer.Argument(help="Its name, as `rules list` says.")]) -> None:
+    """What a rule judges, whom it tells, and every parameter with its default."""
+    known = {one.name: one for one in discover()}
+    if rule not in known:
+        raise RulesError(f"{rule}: there is no such rule; there are {', '.join(known)}")
+    typer.echo(_explained(known[rule]))
+
+
+def _explained(rule: Rule[Any]) -> str:
+    handled = rule.handled(rule.defaults)
+    lines = [f"{rule.name}, {rule.kind}, version {rule.version}", "", getdoc(type(rule)) or "", "", "Priorities", ""]
+    for case in rule.priorities:
+        handling = handled[case[0]]
+        lines.append(f"  {case[0]}: {case[1]}")
+        if isinstance(case, Case):
+            lines.append(f"      if nobody responds: {case.harm}; it comes {case.onset}")
+        further = ""
+        if handling.escalate_s is not None and len(handling.tell) > 1:
+            further = f"; while nobody answers, every {duration(handling.escalate_s)} one more: {', '.join(handling.tell[1:])}"
+        lines.append(f"      told: {handling.tell[0]}{further}; longest snooze {duration(handling.longest_snooze_s)}")
+    lines += ["", "Parameters", ""]
+    hints = get_type_hints(type(rule.defaults), include_extras=True)
+    for name, default in msgspec.to_builtins(rule.defaults).items():
+        meta = next(part for part in hints[name].__metadata__ if isinstance(part, msgspec.Meta))
+        text = msgspec.json.encode(default).decode().replace(",", ", ").replace(":", ": ")
+        lines += [f"  {name} = {text}", f"      {meta.description}"]
+    lines += ["", f"To change one: [rules.{rule.name}] in a file that `stream-twin rules test FILE` finds right."]
+    return "\n".join(lines)
+
+
+@rules.command()
+def test(
+    file: Annotated[Path, typer.Argument(help="TOML: [rules.RULE], [populations.POPULATION.RULE], [patients.ID.RULE].")],
+) -> None:
+    """Check a file of parameters; says for each mistake the setting, its value and the way out."""
+    given = configuration.read(file)
+    parts = [
+        f"{len(given.rules)} rules for everybody",
+        f"{len(given.populations)} populations",
+        f"{len(given.patients)} patients",
+    ]
+    typer.echo(f"{file} is right: version {given.version}; {', '.join(parts)}")
+
+
+@rules.command()
+def run(
+    rule: Annotated[Literal["nightsignal"], typer.Argument(help="Which rule.")],
+    table: Annotated[Path, typer.Option("--csv", exists=True, dir_okay=False, help="Columns date,rhr: one row a night.")],
+    out: Annotated[Path | None, typer.Option(help="File to write date,level to; without it to the terminal.")] = None,
+) -> None:
+    """Run a rule with hindsight over a file: levels 0 (green), 1 (yellow), 2 (red) of each recorded and filled night."""
+    judged = nightsignal.retrospective(_nights(table))
+    with nullcontext(sys.stdout) if out is None else out.open("w", newline="") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        write(["date", "level"])
+        for night in judged:
+            write([night.date.isoformat(), night.level])
+    if out is not None:
+        filled = sum(night.filled for night in judged)
+        typer.echo(f"{out}: {len(judged)} nights, {filled} of them filled, {sum(night.level == 2 for night in judged)} red")
+
+
+def _nights(path: Path) -> dict[date, float]:
+    """Nights of a file in any order; a row without a rate is a night that was not recorded."""
+    nights: dict[date, float] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"date", "rhr"} <= set(reader.fieldnames or ()):
+            raise RulesError(f"{path}: the columns are {', '.join(reader.fieldnames or ())}: date and rhr are wanted")
+        for row in reader:
+            place = f"{path} line {reader.line_num}"
+            try:
+                night = date.fromisoformat((row["date"] or "").strip())
+            except ValueError:
+                raise RulesError(f"{place}: date {row['date']!r} is none: write it as 2026-01-31") from None
+            text = (row["rhr"] or "").strip()
+            if not text:
+                continue
+            if night in nights:
+                raise RulesError(f"{place}: the night of {night} is there twice: leave one row a night")
+            nights[night] = _rate(text, place)
+    return nights
+
+
+def _rate(text: str, place: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not isfinite(rate) or rate < 0:
+        raise RulesError(f"{place}: rhr {text!r} is no heart rate: give beats per minute, or nothing for a missing night")
+    return rate
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(rules, name="rules")
