@@ -541,9 +541,7 @@ class Estimate(Message, frozen=True, kw_only=True):
 
 AlertKind = Literal["physiological", "technical"]
 Priority = Literal["high", "medium", "low"]
-AlertState = Literal[
-    "raised", "escalated", "repeated", "acknowledged", "snoozed", "commented", "latched", "resolved", "expired"
-]
+AlertState = Literal["raised", "escalated", "repeated", "acknowledged", "snoozed", "commented", "latched", "resolved", "expired"]
 
 
 class AlertChange(Message, frozen=True, kw_only=True):

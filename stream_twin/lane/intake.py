@@ -158,10 +158,22 @@ class Intake:
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
 
     def _open(self, patient: Patient, entry: Samples) -> None:
-        """Make room for all signals of a record at once: each extends a block, which has what was filed before applied."""
-        for sample in entry.samples:
-            if (sample.value is not None or sample.retracted) and self._refusal(patient, sample) is None:
-                self._channel(patient, sample.signal, sample.device, sample.kind)
+        """Make room for all signals of a record at once: one after another each would extend its block."""
+        news: dict[str, tuple[DeviceKind, dict[str, str | None]]] = {}
+        taken = [
+            sample
+            for sample in entry.samples
+            if (sample.value is not None or sample.retracted) and self._refusal(patient, sample) is None
+        ]
+        for sample in taken:
+            head = patient.population.blocks[sample.signal]
+            if head not in patient.blocks:
+                devices = news.setdefault(head, (sample.kind, {}))[1]
+                devices.setdefault(intern(sample.signal), None if sample.device is None else intern(sample.device))
+        for head, (kind, devices) in news.items():
+            self._new_block(patient, head, devices, self._own.settings.lateness_s.get(kind, 0.0))
+        for sample in taken:
+            self._channel(patient, sample.signal, sample.device, sample.kind)
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
         if (reason := self._refusal(patient, series)) is not None:
@@ -236,13 +248,7 @@ class Intake:
         head = patient.population.blocks[name]
         block = patient.blocks.get(head)
         if block is None:
-            block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, name, device, lateness_s)
-            for own in patient.blocks.values():
-                own.siblings = len(patient.blocks)
-            for put in patient.state.amounts:
-                if put.signal in block.slab.plan.inputs:
-                    complete_to = self._own.complete_to
-                    self._blocks.put_in(block, put.signal, put.identity, put.at, put.value, put.version, complete_to)
+            block = self._new_block(patient, head, {name: device}, lateness_s)
         channels = block.channels
         channel = self._blocks.channel(block, patient.population, name, device)
         if name not in patient.latest:
@@ -253,6 +259,16 @@ class Intake:
             patient.find_channels()
         self._blocks.allow(block, lateness_s, self._own.complete_to)
         return block, channel
+
+    def _new_block(self, patient: Patient, head: str, devices: dict[str, str | None], lateness_s: float) -> Block:
+        block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, devices, lateness_s)
+        for own in patient.blocks.values():
+            own.siblings = len(patient.blocks)
+        for put in patient.state.amounts:
+            if put.signal in block.slab.plan.inputs:
+                complete_to = self._own.complete_to
+                self._blocks.put_in(block, put.signal, put.identity, put.at, put.value, put.version, complete_to)
+        return block
 
     def _surround(self, patient: Patient, signal: str, block: Block) -> None:
         """Put in what the place's air and weather are, where they act on ``signal``."""

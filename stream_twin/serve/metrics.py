@@ -5,14 +5,14 @@ stream_twin.serve.metrics`` writes ``docs/metrics.md``, ``--check`` compares it.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -94,6 +94,7 @@ class Numbers:
         self._counts: dict[str, dict[tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.float64]]]] = {
             entry.name: {} for entry in CATALOGUE if entry.kind == "histogram"
         }
+        self._bounds = {entry.name: np.array(entry.buckets, dtype=np.float64) for entry in CATALOGUE}
         for entry in CATALOGUE:  # a series that appears only with its first event hides that event from rate()
             if not entry.labels and entry.kind == "counter":
                 self._values[entry.name][()] = 0.0
@@ -116,8 +117,21 @@ class Numbers:
         if not many.size:
             return
         counts = self._counts[name].setdefault(labels, np.zeros(len(entry.buckets) + 2))
-        counts[:-1] += np.bincount(np.searchsorted(entry.buckets, many), minlength=len(entry.buckets) + 1)
+        counts[:-1] += np.bincount(np.searchsorted(self._bounds[name], many), minlength=len(entry.buckets) + 1)
         counts[-1] += many.sum()
+
+    def observe_each(self, name: str, values: NDArray[np.floating], which: NDArray[np.int64], labels: Sequence[str]) -> None:
+        """Add each of ``values`` (N,) to the histogram of label number ``which`` (N,); NaN is passed over."""
+        known = np.isfinite(values)
+        values, which = values[known], which[known]
+        size, bounds = len(labels), self._bounds[name]
+        width = len(bounds) + 1
+        counts = np.bincount(which * width + np.searchsorted(bounds, values), minlength=size * width).reshape(size, width)
+        sums = np.bincount(which, values, minlength=size)
+        for number in np.unique(which).tolist():
+            series = self._counts[name].setdefault((labels[number],), np.zeros(width + 1))
+            series[:-1] += counts[number]
+            series[-1] += sums[number]
 
     def value(self, name: str, *labels: str) -> float:
         """Of a counter or gauge; of a histogram how many were observed."""

@@ -90,9 +90,7 @@ class WorkerMetrics:
         if not parts:
             return
         indices, sizes = np.concatenate([index for index, _ in parts]), np.abs(np.concatenate([size for _, size in parts]))
-        for index in np.unique(indices):
-            of_signal = sizes[(indices == index) & np.isfinite(sizes)]
-            self.numbers.observe("innovation_sigmas", of_signal, self._signals[index])
+        self.numbers.observe_each("innovation_sigmas", sizes, indices, self._signals)
 
     def transaction(self, lane: int, seconds: float, written: Mapping[str, int], all_of_it: bool) -> None:
         self.numbers.observe("transaction_seconds", seconds)

@@ -8,7 +8,7 @@ Whether something is settled is asked when the first sample after a tick comes, 
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf, isnan
 from sys import intern
@@ -88,10 +88,10 @@ class Blocks:
             slab = self._slabs[id(plan)] = Slab(plan, self._catalogue)
         return slab
 
-    def new(self, key: bytes, population: PopulationModel, signal: str, device: str | None, lateness_s: float) -> Block:
-        """A block with one channel."""
-        plan = population.plan(((signal, 1),))
-        return Block(key, self.slab(plan), self._shared(((signal, device),)), lateness_s)
+    def new(self, key: bytes, population: PopulationModel, devices: Mapping[str, str | None], lateness_s: float) -> Block:
+        """A block with a channel for each signal, of the device that measures it."""
+        plan = population.plan(key_of(((signal, 1) for signal in devices), self._catalogue))
+        return Block(key, self.slab(plan), self._shared(tuple((name, devices[name]) for name, _ in plan.key)), lateness_s)
 
     def _shared(self, channels: tuple[tuple[str, str | None], ...]) -> tuple[tuple[str, str | None], ...]:
         return self._channels.setdefault(channels, channels)

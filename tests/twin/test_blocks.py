@@ -67,7 +67,7 @@ class Patient:
 
     def __init__(self, blocks, lateness=1e9, by=BY, first=(FIRST, "d0")):
         self.blocks, self.by = blocks, by
-        self.block = blocks.new(b"p", by, *first, lateness)
+        self.block = blocks.new(b"p", by, dict([first]), lateness)
         self.latest = {}
 
     def offer(self, offer, complete_to=NEVER):
@@ -173,7 +173,7 @@ def test_saved_and_loaded_it_goes_on_to_the_same_bytes(seed, cut, ticks, shuffle
     whole, _ = filled(offers[:cut], ticks=ticks, **options)
     saved = whole.saved()
     blocks = Blocks(CATALOGUE)
-    blocks.free(blocks.new(b"x", BY, "spo2", None, 1.0))
+    blocks.free(blocks.new(b"x", BY, {"spo2": None}, 1.0))
     again = Patient(blocks)
     blocks.free(again.block)
     again.block = blocks.load(b"p", BY, msgspec.msgpack.decode(saved, type=SavedBlock))
