@@ -57,7 +57,7 @@ class Slab:
 
     def take(self) -> int:
         if not self._free:
-            old, new = len(self.rows), len(self.rows) * 5 // 4 + 1
+            old, new = len(self.rows), len(self.rows) * 9 // 8 + 1
             rows = np.empty((new, self.where.width))
             rows[:old] = self.rows
             self.rows = rows
