@@ -191,15 +191,18 @@ class Belief:
                     return False
         return known
 
-    def measured(self, name: str) -> Measured | None:
-        """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen."""
+    def measured(self, name: str, *, rest: bool | None) -> Measured | None:
+        """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen.
+
+        Args:
+            rest: what :meth:`at_rest` says.
+        """
         signal = self.signals.get(name)
         if signal is None or signal.frozen:
             return None
         device = self.devices.get(signal.device) if signal.device else None
         if device is None or device.kind in ("bedside", "laboratory"):
             return Measured(signal.last_value, signal.last_at, 1, "by hand")
-        rest = self.at_rest()
         if rest is False:
             return None
         values = [] if self.samples_since is None else self.samples_since(name, signal.last_at - MEDIAN_S)
