@@ -142,7 +142,7 @@ class Changing:
                 elif alert.stage in UNANSWERED:
                     self._press(rule, subject, alert)
                 times += [at for at in (alert.until, alert.repeat_at, alert.escalate_at) if at is not None]
-            earliest = min(earliest, *times)
+            earliest = min([earliest, *times])
         return None if earliest == inf else earliest
 
     def _press(self, rule: str, subject: str, alert: Alert) -> None:
