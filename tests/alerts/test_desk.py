@@ -27,7 +27,8 @@ commands = st.tuples(
 states = st.tuples(st.just("becomes"), st.sampled_from(["enrolled", "enrolled", "paused"]))
 steps = st.lists(
     st.tuples(
-        st.sampled_from([0.0, 5.0, 31.0, 60.0, 200.0, 1000.0, 1000.0, 180_000.0]), st.one_of(readings, readings, readings, ticks, commands, states)
+        st.sampled_from([0.0, 5.0, 31.0, 60.0, 200.0, 1000.0, 1000.0, 180_000.0]),
+        st.one_of(readings, readings, readings, ticks, commands, states),
     ),
     max_size=40,
 )
