@@ -1,6 +1,6 @@
 """How one look, or one command, changes a book of alerts, and what people are told of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ class Changing:
         """Somebody has seen it: no more reminders."""
         alert.level, alert.repeat_at, alert.escalate_at = 0, None, None
 
-    def decide(self, rule: Rule[Any], verdict: Verdict, belief: Belief, unreliable: Collection[str]) -> None:
+    def decide(self, rule: Rule[Any], verdict: Verdict, belief: Belief) -> None:
         mine = self._book.alerts.get(rule.name, NO_ALERTS)
         alert = mine.get(verdict.subject)
         begins = belief.at if verdict.at is None else verdict.at
@@ -71,12 +71,7 @@ class Changing:
             alert.contributions, alert.devices = verdict.contributions, verdict.devices
             alert.rule_version, alert.kind, alert.gone_since, alert.read_at = rule.version, rule.kind, None, verdict.at
             alert.over_at = None
-            # The twin may be wrong of a device, so nothing of high priority waits for it.
-            rests = verdict.devices
-            if rests and unreliable and verdict.priority != "high" and all(device in unreliable for device in rests):
-                alert.worse_since = None
-            else:
-                self._active(rule, verdict, alert, begins, known_to)
+            self._active(rule, verdict, alert, begins, known_to)
         else:
             alert.worse_since = None
             if alert.gone_since is None:
@@ -147,7 +142,7 @@ class Changing:
                 elif alert.stage in UNANSWERED:
                     self._press(rule, subject, alert)
                 times += [at for at in (alert.until, alert.repeat_at, alert.escalate_at) if at is not None]
-            earliest = min(earliest, *times)
+            earliest = min([earliest, *times])
         return None if earliest == inf else earliest
 
     def _press(self, rule: str, subject: str, alert: Alert) -> None:

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_twin.alerts.book import NO_ALERTS, AlertBook
 from stream_twin.alerts.changing import Changing
@@ -105,11 +106,12 @@ class Desk:
             mine = book.alerts.get(name)
             standing = fresh if mine is None else Standing(mine, watched_since, book.alerts)
             verdicts = list(rule.judge(belief, parameters, standing))
+            if verdicts and book.alerts and (unreliable := self._unreliable_devices(book)):
+                verdicts = [_held_back(verdict, unreliable) for verdict in verdicts]
             if mine is not None:
                 _forget_unconfirmed(book, name, mine, verdicts, belief.clock)
-            unreliable = self._unreliable_devices(book) if verdicts and book.alerts else ()
             for verdict in verdicts:
-                changing.decide(rule, verdict, belief, unreliable)
+                changing.decide(rule, verdict, belief)
             wake = rule.wake_at(belief, parameters, standing)
             if wake is not None and wake < changing.wake_at:
                 changing.wake_at = wake
@@ -174,6 +176,13 @@ class Desk:
                 return Rejection("still_true", f"it is still true that {alert.reason}: acknowledge or snooze it instead")
             changing.close(rule, subject, alert, f"resolved by {command.by}", command=command)
         return changing.changes
+
+
+def _held_back(verdict: Verdict, unreliable: Collection[str]) -> Verdict:
+    """What rests on unreliable devices alone cannot be said. They may be reliable after all, so what is high is told."""
+    if not verdict.devices or (verdict.active and verdict.priority == "high"):
+        return verdict
+    return verdict if any(device not in unreliable for device in verdict.devices) else replace(verdict, active=None)
 
 
 def _forget_unconfirmed(book: AlertBook, rule: str, mine: dict[str, Alert], verdicts: list[Verdict], clock: float) -> None:

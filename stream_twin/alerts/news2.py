@@ -110,7 +110,10 @@ def points_of(bands: Bands, value: float, decimals: int = 0) -> int:
     """Points of one measured value."""
     steps = 10.0**decimals
     rounded = floor(value * steps + 0.5 + 1e-9) / steps  # 38.05 is stored as a little less
-    return next(points for upper, points in bands if rounded <= upper)
+    for upper, points in bands:
+        if rounded <= upper:
+            return points
+    return bands[-1][1]
 
 
 def not_applicable(profile: Profile) -> str | None:

@@ -69,6 +69,18 @@ def _level(above: float, before: Night | None) -> Level:
     return 2 if both >= RED else 1 if both >= YELLOW else 0
 
 
+def newest(nights: Mapping[date, float]) -> Night:
+    """The last of :func:`retrospective` of at least one night, without all those before it."""
+    rates: dict[date, float] = {night: floor(rate) for night, rate in nights.items()}
+    rates |= _filling(rates)
+    last = max(rates)
+    before, tonight = rates.get(last - _DAY), rates[last]
+    others = [rate for night, rate in rates.items() if night != last]
+    baseline = floor(median([*others, tonight]))
+    yesterday = None if before is None else Night(last - _DAY, before, floor(median(others)), 0)
+    return Night(last, tonight, baseline, _level(tonight - baseline, yesterday))
+
+
 def live(nights: Mapping[date, float]) -> list[Night]:
     """Each recorded night as it was told in its morning, from the nights up to it alone; levels are never rewritten.
 
@@ -78,7 +90,7 @@ def live(nights: Mapping[date, float]) -> list[Night]:
     told = []
     for night in sorted(nights):
         known[night] = nights[night]
-        told.append(retrospective(known)[-1])
+        told.append(newest(known))
     return told
 
 

@@ -117,9 +117,9 @@ PAST_DAYS = 365
 WEIGHT_DAYS = 60.0
 LEAST_EVIDENCE = 0.4
 """Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: 1.5 to 1."""
-DAYS_PER_ALERT = 2.25
-"""Days with strong evidence that come with one alert; on the same half, with a fifth of the budget to spare."""
-TAIL = ((-1.1, 0.5), (-0.05, 0.2), (0.6, 0.1), (1.35, 0.05), (2.6, 0.02), (4.0, 0.01), (5.5, 0.005))
+DAYS_PER_ALERT = 2.5
+"""Days with strong evidence that come with one alert; on the same half, with a fifth of a budget of 1 to spare."""
+TAIL = ((-1.1, 0.5), (-0.05, 0.2), (0.6, 0.1), (1.55, 0.05), (2.85, 0.02), (4.0, 0.01), (5.4, 0.005))
 """Evidence, and the share of healthy people's days that have at least so much: the same half of LifeSnaps."""
 MONTH = 30.0
 

@@ -1,6 +1,7 @@
 """Looking at patients: what is believed of each, what the rules say, what is put out."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import inf, isnan
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Signal, SignalModel
-from stream_twin.twin.belief import Belief, DeviceBelief, DriverBelief, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, DriverBelief, Expected, SignalBelief
 from stream_twin.twin.block import Block
 from stream_twin.twin.blocks import Blocks
 from stream_twin.twin.filter import LOOKS
@@ -112,6 +113,7 @@ class Assessor:
         profile = state.profile or Profile(patient_id=patient.id, valid_from=0.0)
         belief = Belief(patient.id, at, own.clock, own.complete_to, profile, risk=state.risk, watched_since=state.watched_since)
         belief.unfit = unfit(patient.population.population, state.profile)
+        belief.expects = partial(self._expected, patient)
         if profile.place is not None:
             belief.place = own.places.get(profile.place, {})
         assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
@@ -135,6 +137,11 @@ class Assessor:
         number = next(k for k, own in enumerate(block.slab.plan.signals) if own.name == signal)
         rows = [rows[number] for rows, _ in self._blocks.look([(block, moment) for moment in at])]
         return [(row[MEAN], row[PREDICTIVE_SD]) for row in rows]
+
+    def _expected(self, patient: Patient, signal: str, at: Sequence[float]) -> list[Expected]:
+        plan = patient.block(signal).slab.plan
+        known = next(own for own in plan.signals if own.name == signal)
+        return [Expected(known, mean, sd) for mean, sd in self.forecast(patient, signal, at)]
 
     # --------------------------------------------------------------------------------------------------- outputs
 

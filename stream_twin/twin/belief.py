@@ -1,16 +1,17 @@
 """What the twin believes about one patient at one moment: the view that rules, features and estimates read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from math import nan
+from math import erf, nan, sqrt
 from statistics import median
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from stream_twin.events import DeviceKind, Profile, Risk
 from stream_twin.signals import Signal, SignalModel
-from stream_twin.twin.model import Driver
+from stream_twin.twin.filter import from_working, to_working
+from stream_twin.twin.model import Driver, scale
 
 NOISY = 3.0
 """Times the usual variance of a sample."""
@@ -91,6 +92,25 @@ class SignalBelief:
 
 
 @dataclass(slots=True)
+class Expected:
+    """What a sample will read: a normal distribution on the signal's working scale."""
+
+    signal: Signal
+    mean: float
+    sd: float
+
+    @property
+    def value(self) -> float:
+        """Its median, in the canonical unit."""
+        return from_working(scale(self.signal), self.mean)
+
+    def below(self, limit: float) -> float:
+        """Probability of a value below ``limit``, in the canonical unit."""
+        away = to_working(scale(self.signal), limit) - self.mean
+        return 0.5 * (1 + erf(away / (self.sd * sqrt(2))))
+
+
+@dataclass(slots=True)
 class DriverBelief:
     """A latent driver, in standard deviations of the population; ``contributions``: what the samples of each signal contributed
     to ``mean``; they add up to it."""
@@ -167,6 +187,8 @@ class Belief:
     night: NightBelief | None = None
     samples_since: Callable[[str, float], list[float]] | None = field(default=None, compare=False, repr=False)
     """Values of a signal measured by the device of its newest sample, from a time on; asked only where a rule wants them."""
+    expects: Callable[[str, Sequence[float]], list[Expected]] | None = field(default=None, compare=False, repr=False)
+    """What samples of a signal will read at the given instants, likewise."""
 
     def exercising(self) -> bool:
         """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves: its signs are no illness."""
@@ -191,15 +213,18 @@ class Belief:
                     return False
         return known
 
-    def measured(self, name: str) -> Measured | None:
-        """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen."""
+    def measured(self, name: str, *, rest: bool | None) -> Measured | None:
+        """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen.
+
+        Args:
+            rest: what :meth:`at_rest` says.
+        """
         signal = self.signals.get(name)
         if signal is None or signal.frozen:
             return None
         device = self.devices.get(signal.device) if signal.device else None
         if device is None or device.kind in ("bedside", "laboratory"):
             return Measured(signal.last_value, signal.last_at, 1, "by hand")
-        rest = self.at_rest()
         if rest is False:
             return None
         values = [] if self.samples_since is None else self.samples_since(name, signal.last_at - MEDIAN_S)

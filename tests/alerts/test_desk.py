@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
-from stream_twin.alerts.handling import LONGEST_HIGH_SNOOZE_S
+from stream_twin.alerts.handling import LONGEST_HIGH_SNOOZE_S, STANDARD
 from stream_twin.alerts.rules.limits import Limits
 from stream_twin.events import AlertChange, AlertCommand, Profile
 from stream_twin.signals import load
@@ -27,7 +27,8 @@ commands = st.tuples(
 states = st.tuples(st.just("becomes"), st.sampled_from(["enrolled", "enrolled", "paused"]))
 steps = st.lists(
     st.tuples(
-        st.sampled_from([0.0, 5.0, 31.0, 60.0, 200.0, 1000.0]), st.one_of(readings, readings, readings, ticks, commands, states)
+        st.sampled_from([0.0, 5.0, 31.0, 60.0, 200.0, 1000.0, 1000.0, 180_000.0]),
+        st.one_of(readings, readings, readings, ticks, commands, states),
     ),
     max_size=40,
 )
@@ -54,6 +55,9 @@ class Patient:
         late, lag_s = False, 0.0
         match what:
             case "reads", value, late:
+                before = self.belief.signals.get("spo2")
+                if before is not None and self.clock - before.last_at > STANDARD["physiological"]["high"].expires_s:
+                    self.high_since = None  # nobody knew for so long that it begins anew
                 self.belief.signals["spo2"] = SignalBelief(
                     SPO2, SPO2.model, value, value, value, 97.0, 0.0, 0.3, 0.0, value, self.clock, 0.0, 1.0, device="clip"
                 )
@@ -126,7 +130,7 @@ def test_nothing_hides_a_high_alert(steps):
 
 @given(steps)
 @settings(max_examples=200, deadline=None)
-def test_every_alert_that_was_raised_is_resolved_or_open(steps):
+def test_every_alert_that_was_raised_is_resolved_expired_or_open(steps):
     patient = Patient()
     for wait_s, what in steps:
         patient.step(wait_s, what)
@@ -137,9 +141,29 @@ def test_every_alert_that_was_raised_is_resolved_or_open(steps):
     for alert_id, changes in by_id.items():
         assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
         assert changes[0].state == "raised"
-        assert "resolved" not in [change.state for change in changes[:-1]]
-        assert (changes[-1].state == "resolved") != (alert_id in still_open)
+        assert not {"resolved", "expired"} & {change.state for change in changes[:-1]}
+        assert (changes[-1].state in ("resolved", "expired")) != (alert_id in still_open)
     assert set(still_open) <= set(by_id)
+
+
+@given(steps)
+@settings(max_examples=150, deadline=None)
+def test_a_high_alert_that_nobody_answers_is_told_again_to_more_people(steps):
+    patient = Patient()
+    high = STANDARD["physiological"]["high"]
+    for wait_s, what in steps:
+        patient.step(wait_s, what)
+        alert = patient.limit_alert()
+        if alert is None or alert.priority != "high" or alert.stage not in ("raised", "escalated") or what[0] == "commands":
+            continue
+        if alert.gone_since is not None:  # it is about to end
+            continue
+        told = [change for change in patient.changes if change.alert_id == alert.alert_id and change.told]
+        assert patient.clock - told[-1].at < high.repeat_s
+        since = max(change.at for change in told if not change.reason.startswith("nobody has answered"))
+        pressed = sum(change.state == "escalated" for change in told if change.at > since)
+        assert pressed >= min((patient.clock - since) // (2 * high.escalate_s), 1)
+        assert told[-1].told == list(high.tell[: pressed + 1])
 
 
 @given(steps)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_twin.alerts.nightsignal import live, nightly, retrospective
+from stream_twin.alerts.nightsignal import live, newest, nightly, retrospective
 
 FIRST = date(2026, 1, 1)
 
@@ -54,7 +54,7 @@ def test_a_single_night_is_green():
 
 
 def test_the_night_before_counts_by_its_own_baseline():
-    # Night 4: 64 over the median of 60 60 64 64 = 62: 2 above. Night 5: 68 over 64: 4 above. Tonight alone is red, so it is green.
+    # Night 4: 64 over the median of 60 60 64 64 = 62, 2 above. Night 5: 68 over 64, 4 above. Tonight alone is red: green.
     told = retrospective(nights(60, 60, 64, 64, 68))
     assert [night.baseline for night in told] == [60, 60, 60, 62, 64]
     assert [night.level for night in told] == [0, 0, 0, 0, 0]
@@ -150,6 +150,11 @@ def test_live_the_filled_night_is_in_the_baseline_from_then_on():
 
 
 some_nights = st.lists(st.one_of(st.none(), st.integers(55, 70)), max_size=40)
+
+
+@given(some_nights.filter(lambda rates: any(rate is not None for rate in rates)))
+def test_the_newest_night_is_the_last_of_all(rates):
+    assert newest(nights(*rates)) == retrospective(nights(*rates))[-1]
 
 
 @given(some_nights)

@@ -7,6 +7,7 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     device clip streaming every 1 min [from TIME] [to TIME]
     at TIME clip says spo2 86, heart_rate 70        (a device; `hand` is a measurement by hand, without a device)
     from TIME to TIME every 1 min clip says spo2 96 [and 97]    (takes turns)
+    from TIME to TIME every 1 min clip says spo2 nothing        (it speaks, but has no value)
     at TIME late clip says spo2 96 as of TIME       (measured then, or a correction of what was measured then)
     at TIME the twin believes spo2 level 95 | spo2 usual 97 | spo2 deviation -4 | spo2 unsure 1.5 | spo2 nothing special
     at TIME risk home 40 % [because lactate 1.2]
@@ -164,7 +165,8 @@ class Ward:
 
     def samples_since(self, name: str, since: float) -> list[float]:
         device = self.belief.signals[name].device
-        return [reading.value for reading in self.samples[name] if reading.device == device and reading.at >= since]
+        found = [reading.value for reading in self.samples[name] if reading.device == device and reading.at >= since]
+        return [value for value in found if value is not None]
 
     def command(self, match: re.Match[str]) -> bool:
         until = seconds(match["until"]) if match["until"] else None
@@ -191,13 +193,22 @@ class Reading:
 
     device: str
     signal: str
-    value: float
+    value: float | None
     at: float
     late: bool = False
 
     def arrive(self, ward: Ward) -> bool:
         name = None if self.device == "hand" else self.device
-        value, at, signals = self.value, self.at, ward.belief.signals
+        if self.value is not None:
+            self._measure(ward, name, self.value)
+        if name:
+            device = ward.belief.devices[name]
+            ward.belief.devices[name] = replace(device, last_at=max(self.at, device.last_at))
+        ward.late = self.late
+        return True
+
+    def _measure(self, ward: Ward, name: str | None, value: float) -> None:
+        at, signals = self.at, ward.belief.signals
         ward.samples.setdefault(self.signal, []).append(self)
         before = signals.get(self.signal)
         if before is None:
@@ -209,13 +220,15 @@ class Reading:
             same = before.last_value == value
             repeats, since = (before.repeats + 1, before.repeats_since if before.repeats else before.last_at) if same else (0, at)
             signals[self.signal] = replace(
-                before, level=value, last_value=value, last_at=at, repeats=repeats, repeats_since=since, device=name
+                before,
+                level=value,
+                last_value=value,
+                last_at=at,
+                repeats=repeats,
+                repeats_since=since,
+                device=name,
+                sparse=min(1.0, (at - before.last_at) / 3600),
             )
-        if name:
-            device = ward.belief.devices[name]
-            ward.belief.devices[name] = replace(device, last_at=max(at, device.last_at))
-        ward.late = self.late
-        return True
 
 
 def read(path: Path) -> Timeline:
@@ -285,6 +298,10 @@ def _device(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((float("-inf"), assign))
 
 
+def _number(text: str) -> float | None:
+    return None if text == "nothing" else float(text)
+
+
 def _says(timeline: Timeline, match: re.Match[str]) -> None:
     """Values of one line come in one record, so the patient is asked once."""
     measured, readings = seconds(match["sent"] or match["at"]), []
@@ -295,7 +312,7 @@ def _says(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
-    turns, at, count = [float(value) for value in match["values"].split(" and ")], seconds(match["at"]), 0
+    turns, at, count = [_number(value) for value in match["values"].split(" and ")], seconds(match["at"]), 0
     while at <= seconds(match["end"]):
         reading = Reading(match["device"], match["signal"], turns[count % len(turns)], at)
         timeline.events.append((at, reading.arrive))

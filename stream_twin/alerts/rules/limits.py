@@ -140,7 +140,15 @@ def _judge_one(
         near = standing.open(name, side) and beyond > -parameters.hysteresis * noise
         if not near and level_beyond <= 0:
             text = f"{signal.signal.display} is {shown} again (limit {measured(signal.signal, limit)})"
-            return Verdict(subject=name, active=False, problem=side, reason=text, release_s=release_s, at=signal.last_at)
+            return Verdict(
+                subject=name,
+                active=False,
+                problem=side,
+                reason=text,
+                release_s=release_s,
+                at=signal.last_at,
+                devices=(signal.device,) if signal.device else (),
+            )
     urgent = _urgent(parameters.urgent.get(name), side, value)
     priority: Priority = "high" if urgent else "medium"
     if kind not in ("streaming", "syncing"):

@@ -13,6 +13,7 @@ from stream_twin.alerts.news2 import (
     PARAMETERS,
     RED,
     URGENT,
+    Bands,
     Observations,
     Score,
     not_applicable,
@@ -62,8 +63,8 @@ class News2(Rule[News2Parameters]):
 
     From measured values, never from estimates: by hand, or the median of five minutes at rest of a wearable. What is missing or
     too old makes the score a range; the alert goes by its lower end. Scale 2 of oxygen saturation only where the profile sets it.
-    It does not apply under 16 years, in pregnancy and after a spinal-cord injury. It is looked at once the newest values alone
-    score 3, and an open one ends only when what made it was measured again.
+    It does not apply under 16 years, in pregnancy and after a spinal-cord injury. It begins only where the newest values alone
+    would score as much, and an open one ends only when what made it was measured again.
     """
 
     name = "news2"
@@ -117,25 +118,36 @@ Taken = dict[str, tuple[Any, float, Measured | None]]
 """By parameter: value, when it was measured or told, and how where it is a signal. What is missing is not there."""
 
 
+def _usual(bands: Bands, decimals: int) -> tuple[float, float]:
+    """Between these a value is sure to score 0."""
+    number = next(number for number, (_, points) in enumerate(bands) if points == 0)
+    return bands[number - 1][0] + 10.0**-decimals, bands[number][0]
+
+
+CHECKS = tuple((name, *_usual(bands, DECIMALS.get(name, 0)), bands, DECIMALS.get(name, 0)) for name, bands in CHART.items())
+
+
 def _may_begin(belief: Belief) -> bool:
-    """Whether the newest values alone score enough to look at it: cheap, and of most people at most times they do not."""
+    """Whether the newest values alone score enough: cheap, and of most people at most times they do not."""
     if belief.profile.spo2_scale == 2 or (belief.consciousness is not None and belief.consciousness[0] != "alert"):
         return True
     total = 0
-    for name, bands in CHART.items():
-        signal = belief.signals.get(name)
-        if signal is not None:
-            points = points_of(bands, signal.last_value, DECIMALS.get(name, 0))
+    signals = belief.signals
+    for name, low, high, bands, decimals in CHECKS:
+        signal = signals.get(name)
+        if signal is not None and not low <= signal.last_value <= high:
+            points = points_of(bands, signal.last_value, decimals)
             if points == RED:
                 return True
             total += points
-    return total + ON_OXYGEN >= URGENT
+    return total > 0 and total + (ON_OXYGEN if belief.oxygen is not None or "fio2" in signals else 0) >= URGENT
 
 
 def _taken(belief: Belief, parameters: News2Parameters) -> Taken:
     taken: Taken = {}
+    rest = belief.at_rest()
     for name in CHART:
-        one = belief.measured(name)
+        one = belief.measured(name, rest=rest)
         if one is not None and belief.at - one.at <= _max_age(belief, name, one, parameters):
             taken[name] = one.value, one.at, one
     oxygen, fio2 = belief.oxygen, belief.signals.get("fio2")

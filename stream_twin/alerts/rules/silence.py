@@ -5,10 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
+from stream_twin.alerts.watching import UNWATCHED, priority_of, told_of
 from stream_twin.alerts.wording import duration, moment
-from stream_twin.events import Priority
 from stream_twin.twin.belief import Belief, DeviceBelief
 
 
@@ -28,21 +27,7 @@ class Silence(Rule[SilenceParameters]):
     name = "silence"
     kind = "technical"
     version = 2
-    priorities = (
-        Case(
-            "high",
-            "what it alone measured is an open alert of high priority: nobody watches that any more",
-            "death or irreversible injury",
-            "prompt",
-        ),
-        Case(
-            "medium",
-            "no other device of the patient speaks, or what it alone measured is an open alert of medium priority",
-            "death or irreversible injury",
-            "delayed",
-        ),
-        Case("low", "other devices of the patient still speak", "reversible injury", "delayed"),
-    )
+    priorities = UNWATCHED
     defaults = SilenceParameters()
 
     def judge(self, belief: Belief, parameters: SilenceParameters, standing: Standing) -> list[Verdict]:
@@ -93,8 +78,7 @@ def _silent(device: DeviceBelief, due: float, belief: Belief, parameters: Silenc
         for other in belief.devices.values()
         if other is not device and (_due(other, belief, parameters, standing) or 0.0) > belief.complete_to
     ]
-    alone = _watched_alone(device, others, belief, standing)
-    priority: Priority = "high" if "high" in alone.values() else "medium" if alone or not others else "low"
+    priority, unwatched = priority_of(device, others, belief, standing)
     ever = device.last_at > 0
     heard = f"has been silent since {moment(belief, device.last_at)}" if ever else "has never spoken"
     silent_s = belief.complete_to - (due - max(parameters.missed * every_s, parameters.minimum_s))
@@ -103,7 +87,7 @@ def _silent(device: DeviceBelief, due: float, belief: Belief, parameters: Silenc
         active=True,
         priority=priority,
         reason=f"Device {name} {heard} ({duration(silent_s)}); expected every {duration(every_s)}"
-        + (f"; nobody watches {', '.join(alone)} any more, where an alert is open" if alone else "")
+        + told_of(unwatched)
         + ("" if others else "; no other device of this patient speaks"),
         evidence={
             "device": name,
@@ -117,15 +101,3 @@ def _silent(device: DeviceBelief, due: float, belief: Belief, parameters: Silenc
         if priority == "high"
         else "Check that the device is worn, charged and in reach of its gateway.",
     )
-
-
-def _watched_alone(device: DeviceBelief, others: list[DeviceBelief], belief: Belief, standing: Standing) -> dict[str, Priority]:
-    """Signals of open alerts above low priority that rest on this device and on none that still speaks."""
-    speaking = {other.device_id for other in others}
-    return {
-        belief.signals[subject].signal.display if subject in belief.signals else subject: alert.priority
-        for by_subject in standing.others.values()
-        for subject, alert in by_subject.items()
-        if alert.stage != "pending" and alert.priority != "low" and alert.active is not False
-        if device.device_id in alert.devices and speaking.isdisjoint(alert.devices)
-    }
