@@ -7,40 +7,34 @@ from sys import intern
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from stream_twin import events
 from stream_twin.alerts.desk import Desk, Rejection
-from stream_twin.events import AnyInput, DeviceKind, FromSource, Output, Sample, Samples, SampleSeries, Source
+from stream_twin.events import AnyInput, DeviceKind, Output, Sample, Samples, SampleSeries
+from stream_twin.lane import dead_letters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
+from stream_twin.lane.filing import Filing, amounts_of
 from stream_twin.lane.patient import (
     EVENTS_KEPT,
-    INPUT,
-    Accepted,
     Device,
     Held,
-    Latest,
     Patient,
     Rebuild,
     compact,
-    limits_of,
     seconds,
 )
-from stream_twin.lane.rebuild import Refused, adopt, base_in, keep
+from stream_twin.lane.rebuild import Refused, adopt, base_in
 from stream_twin.signals import Signal
-from stream_twin.twin.block import Block
 from stream_twin.twin.blocks import Blocks, series_identity
 from stream_twin.twin.model import Populations
 from stream_twin.twin.state import code_of
 
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
-_INPUTS = xxh3_64_intdigest(b"inputs")
-"""Seed of the identities of amounts."""
 Reason = Literal["unknown_patient", "not_monitored", "unknown_device", "outside_assignment"]
 HELD_RECORDS = 1000
 HELD_BYTES = 1_000_000
@@ -68,10 +62,9 @@ class Intake:
         self._agenda = agenda
         self._own = own
         self._again = again
+        self.filing = Filing(signals, blocks, own)
         self.desk = Desk()
         self.out = Applied()
-        self.gathered: list[Accepted] | None = None
-        """Takes every sample that is accepted, where a twin is being rebuilt."""
 
     def take(self, patient: Patient, entry: Any, offset: int, value: bytes) -> None:
         """``entry`` is what ``value``, the log record at ``offset``, says."""
@@ -97,7 +90,7 @@ class Intake:
         urgent = False
         latests, devices, seeds, surroundings = patient.latest, state.devices, self._seeds, patient.population.surroundings
         lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._blocks.offer
-        keeps = state.rebuild is not None or self.gathered is not None
+        keeps = self.filing.keeps(patient)
         kind, wait_s = "", 0.0
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
@@ -120,17 +113,18 @@ class Intake:
                 wait_s = lateness_s.get(kind, 0.0)
             latest = latests.get(signal)
             if latest is None:
-                self._open(patient, entry)
+                taken = [s for s in entry.samples if s.value is not None or s.retracted]
+                self.filing.open(patient, [s for s in taken if not asks or self._refusal(patient, s) is None])
                 latest = latests[signal]
             block, channel = latest.block, latest.channel
             if latest.device != name or wait_s > block.lateness_s:
-                block, channel = self._channel(patient, signal, name, sample.kind)
+                block, channel = self.filing.channel(patient, signal, name, sample.kind)
             if signal in surroundings:
-                self._surround(patient, signal, block)
+                self.filing.surround(patient, signal, block)
             identity = xxh3_64_digest(sample.id.encode(), seeds[signal])
             side = 0 if sample.comparator is None else SIDES[sample.comparator]
             if keeps:
-                self._keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s, side)
+                self.filing.keep(patient, signal, identity, at, value, sample.version, sample.kind, name, sample.period_s, side)
             fate = offer(block, 3 * channel + 1 + side, identity, at, value, sample.version, complete_to, latest.at)
             if fate == "applied":
                 applied += 1
@@ -142,38 +136,19 @@ class Intake:
                 else:
                     state.corrected = True
                     if sample.version > 1 or at == latest.at:  # else it cannot be the newest
-                        self._newest(block, signal, latest)
+                        self.filing.newest(block, signal, latest)
                 if value < latest.fence_low or value > latest.fence_high:
                     urgent = True
             elif fate == "conflict":
-                came = f"observation {sample.id} version {sample.version} came before with another value or time"
                 self.fate(patient, "rejected")
-                self._dead_letter_of(
-                    patient.key, entry, sample, offset, "conflicting_body", f"{came}: give a correction a higher version"
-                )
+                came = f"observation {sample.id} version {sample.version} came before with another value or time"
+                detail = f"{came}: give a correction a higher version"
+                dead_letters.write_sample(self.out, patient.key, entry, sample, offset, "conflicting_body", detail)
             else:
                 self.fate(patient, fate)
         if applied:
             self.fate(patient, "applied", applied)
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
-
-    def _open(self, patient: Patient, entry: Samples) -> None:
-        """Make room for all signals of a record at once: one after another each would extend its block."""
-        news: dict[str, tuple[DeviceKind, dict[str, str | None]]] = {}
-        taken = [
-            sample
-            for sample in entry.samples
-            if (sample.value is not None or sample.retracted) and self._refusal(patient, sample) is None
-        ]
-        for sample in taken:
-            head = patient.population.blocks[sample.signal]
-            if head not in patient.blocks:
-                devices = news.setdefault(head, (sample.kind, {}))[1]
-                devices.setdefault(intern(sample.signal), None if sample.device is None else intern(sample.device))
-        for head, (kind, devices) in news.items():
-            self._new_block(patient, head, devices, self._own.settings.lateness_s.get(kind, 0.0))
-        for sample in taken:
-            self._channel(patient, sample.signal, sample.device, sample.kind)
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
         if (reason := self._refusal(patient, series)) is not None:
@@ -207,16 +182,16 @@ class Intake:
                 self.out.counts["absent", series.signal] += len(series.at) - len(numbers)
         if not values:
             return False
-        block, channel = self._channel(patient, series.signal, series.device, series.kind)
+        block, channel = self.filing.channel(patient, series.signal, series.device, series.kind)
         code, latest = code_of(channel), patient.latest[series.signal]
         if series.signal in patient.population.surroundings:
-            self._surround(patient, series.signal, block)
+            self.filing.surround(patient, series.signal, block)
         first = xxh3_64_intdigest(series.id.encode(), self._seeds[series.signal])
         low, high = latest.fence_low, latest.fence_high
-        if patient.state.rebuild is not None or self.gathered is not None:
+        if self.filing.keeps(patient):
             for number, moment, value in zip(numbers, at, values, strict=True):
                 identity = series_identity(first, number)
-                self._keep(patient, series.signal, identity, moment, value, series.version, series.kind, series.device, 0.0)
+                self.filing.keep(patient, series.signal, identity, moment, value, series.version, series.kind, series.device, 0.0)
         complete_to = self._own.complete_to
         if not series.retracted and self._blocks.extend(block, code, first, numbers, at, values, series.version, complete_to):
             for moment, value in zip(at, values, strict=True):
@@ -238,75 +213,8 @@ class Intake:
                 urgent = urgent or value < low or value > high
         if corrected:
             patient.state.corrected = True
-            self._newest(block, series.signal, latest)
+            self.filing.newest(block, series.signal, latest)
         return urgent
-
-    def _channel(self, patient: Patient, name: str, device: str | None, kind: DeviceKind) -> tuple[Block, int]:
-        """Where samples of a signal from a device go; made where it is not there yet."""
-        name, device = intern(name), None if device is None else intern(device)
-        lateness_s = self._own.settings.lateness_s.get(kind, 0.0)
-        head = patient.population.blocks[name]
-        block = patient.blocks.get(head)
-        if block is None:
-            block = self._new_block(patient, head, {name: device}, lateness_s)
-        channels = block.channels
-        channel = self._blocks.channel(block, patient.population, name, device)
-        if name not in patient.latest:
-            low, high = limits_of(self._signals[self.index[name]], patient.state.profile)
-            low, high = -inf if low is None else low, inf if high is None else high
-            patient.latest[name] = Latest(block, device, channel, fence_low=low, fence_high=high)
-        if block.channels is not channels:
-            patient.find_channels()
-        self._blocks.allow(block, lateness_s, self._own.complete_to)
-        return block, channel
-
-    def _new_block(self, patient: Patient, head: str, devices: dict[str, str | None], lateness_s: float) -> Block:
-        block = patient.blocks[head] = self._blocks.new(patient.key, patient.population, devices, lateness_s)
-        for own in patient.blocks.values():
-            own.siblings = len(patient.blocks)
-        for put in patient.state.amounts:
-            if put.signal in block.slab.plan.inputs:
-                complete_to = self._own.complete_to
-                self._blocks.put_in(block, put.signal, put.identity, put.at, put.value, put.version, complete_to)
-        return block
-
-    def _surround(self, patient: Patient, signal: str, block: Block) -> None:
-        """Put in what the place's air and weather are, where they act on ``signal``."""
-        profile = patient.state.profile
-        place = {} if profile is None or profile.place is None else self._own.places.get(profile.place, {})
-        for name, source, offset in patient.population.surroundings[signal]:
-            if source in place and place[source][0] > patient.state.surrounded_at.get(name, -inf):
-                at, value = place[source]
-                patient.state.surrounded_at[name] = at
-                identity = xxh3_64_digest(f"{source} {at}".encode(), _INPUTS)
-                if self.gathered is not None or patient.state.rebuild is not None:
-                    self._keep(patient, name, identity, at, value - offset, 1, "streaming", INPUT, 0.0)
-                self._blocks.put_in(block, name, identity, at, value - offset, 1, self._own.complete_to)
-
-    def _put_in(self, patient: Patient, identity: str, at: float, amounts: dict[str, float], version: int) -> bool:
-        """Amounts, by input, that act on signals from now on; NaN takes back what came before with this identity.
-
-        -> Whether it came too late for what it corrects.
-        """
-        late = False
-        inputs = patient.population.population.inputs
-        for name, amount in amounts.items():
-            digest = xxh3_64_digest(f"{name} {identity}".encode(), _INPUTS)
-            if self.gathered is not None or patient.state.rebuild is not None:
-                self._keep(patient, name, digest, at, amount, version, "streaming", INPUT, 0.0)
-            if name not in inputs:
-                continue
-            taken_back = {put.identity for put in patient.state.amounts if isnan(put.value)}
-            stands = (p.at for p in patient.state.amounts if p.signal == name and p.identity not in taken_back)
-            told = max(stands, default=-inf)
-            patient.state.amounts.append(Accepted(name, digest, at, amount, version, "streaming", INPUT, 0.0))
-            del patient.state.amounts[:-EVENTS_KEPT]
-            for block in patient.blocks.values():
-                if name in block.slab.plan.inputs:
-                    newest = told if inputs[name].level else -inf
-                    fate = self._blocks.put_in(block, name, digest, at, amount, version, self._own.complete_to, newest)
-                    late = late or fate == "late"
-        return late
 
     def _plan_look(self, patient: Patient, offset: int, arrived_at: float, *, urgent: bool) -> None:
         """Have the patient assessed now, where it is time or a sample was beyond its fence, or else when it is time."""
@@ -327,12 +235,6 @@ class Intake:
             self._agenda.wake(patient, -inf)
         else:
             self._agenda.await_(patient, offset, arrived_at)
-
-    def _newest(self, block: Block, signal: str, latest: Latest) -> None:
-        """After a late sample or a correction: the newest that counts."""
-        value, at = block.newest(signal)
-        if at != latest.at or value != latest.value:
-            latest.value, latest.at, latest.repeats = value, at, 0
 
     def _heard(self, patient: Patient, name: str | None, kind: DeviceKind, at: float) -> None:
         if name is None:
@@ -485,7 +387,7 @@ class Intake:
     def _take_event(self, patient: Patient, entry: events.Happened, offset: int) -> None:
         event = entry.event
         if self._first(patient, event.id, event.version):
-            late = self._put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
+            late = self.filing.put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
             self.fate(patient, "late" if late else "applied")
 
     def _take_outcome(self, patient: Patient, entry: events.OutcomeKnown, offset: int) -> None:
@@ -520,13 +422,6 @@ class Intake:
 
     # ----------------------------------------------------------------------------------------------------- rebuilds
 
-    def _keep(self, patient: Patient, *sample: Any) -> None:
-        accepted = Accepted(*sample)
-        if self.gathered is not None:
-            self.gathered.append(accepted)
-        elif patient.state.rebuild is not None:
-            keep(patient.state.rebuild, accepted)
-
     def _begin_rebuild(self, patient: Patient, entry: events.RebuildBegun, offset: int) -> None:
         if patient.state.profile is None:
             self._reject(patient, entry, offset, "unknown_patient", "nothing is known of this patient: nothing to rebuild")
@@ -546,7 +441,7 @@ class Intake:
         else:
             self._blocks.flush()
             self._blocks.forget_settled(patient.key)  # of blocks that go now
-            adopt(patient, base, begun, self._blocks, self._populations, self._channel)
+            adopt(patient, base, begun, self._blocks, self._populations, self.filing.channel)
             patient.state.rebuild, patient.state.corrected = None, True
             self.fate(patient, "applied")
             self._look_now(patient, offset)
@@ -556,65 +451,16 @@ class Intake:
 
     def fail(self, patient: Patient, entry: Any, offset: int, detail: str) -> None:
         """The update of ``entry`` raised: each of its source records becomes a dead letter."""
-        self.fate(patient, "failed", sources_of(entry))
-        self.dead_letters(patient.key, entry, offset, "failed", detail)
+        self.fate(patient, "failed", dead_letters.sources_of(entry))
+        dead_letters.write(self.out, patient.key, entry, offset, "failed", detail)
 
     def _reject(self, patient: Patient, entry: Any, offset: int, reason: str, detail: str) -> None:
-        self.fate(patient, "rejected", sources_of(entry))
-        self.dead_letters(patient.key, entry, offset, reason, detail)
-
-    def dead_letters(self, key: bytes, entry: Any, offset: int, reason: str, detail: str) -> None:
-        """One for each source record that ``entry`` stands for."""
-        if isinstance(entry, Samples):
-            for sample in entry.samples:
-                self._dead_letter_of(key, entry, sample, offset, reason, detail)
-        elif isinstance(entry, FromSource):
-            self._dead_letter(key, entry.source, entry.arrived_at, entry.original, offset, reason, detail)
-
-    def dead_assessment(self, key: bytes, lane: int, offset: int, detail: str) -> None:
-        """Of no source record: a tick in the lane's log was the cause."""
-        self._dead_letter(key, Source("twin.inputs", lane, offset), self._own.clock, Raw(b""), offset, "failed", detail)
-
-    def _dead_letter_of(self, key: bytes, entry: Samples, sample: Sample, offset: int, reason: str, detail: str) -> None:
-        source = Source(entry.topic, entry.partition, sample.offset)
-        self._dead_letter(key, source, sample.arrived_at, sample.original, offset, reason, detail)
-
-    def _dead_letter(
-        self, key: bytes, source: Source, arrived_at: float, original: Raw, offset: int, reason: str, detail: str
-    ) -> None:
-        headers = (
-            ("reason", reason.encode()),
-            ("detail", detail.encode()),
-            ("stage", b"twin"),
-            ("topic", source.topic.encode()),
-            ("partition", b"%d" % source.partition),
-            ("offset", b"%d" % source.offset),
-            ("at", b"%d" % round(arrived_at * 1000)),
-            ("log_offset", b"%d" % offset),
-        )
-        self.out.counts["rejected", reason] += 1
-        self.out.put(offset, Output("dead.letters", key, bytes(original), headers))
+        self.fate(patient, "rejected", dead_letters.sources_of(entry))
+        dead_letters.write(self.out, patient.key, entry, offset, reason, detail)
 
 
 SIDES = {"<": -1, "<=": -1, ">": 1, ">=": 1}
 """On which side of what is written the value is."""
-
-
-def amounts_of(event: Any) -> dict[str, float]:
-    """What an event puts into inputs of the twin, by their names; NaN where it was taken back."""
-    amounts: dict[str, float | None] = {}
-    if isinstance(event, events.Insulin) and event.kind == "rapid":
-        amounts = {"insulin_absorbed": event.dose_units, "insulin_acting": event.dose_units}
-    elif isinstance(event, events.Meal):
-        amounts = {"meal_digested": event.carbohydrates_g, "meal_absorbed": event.carbohydrates_g}
-    elif isinstance(event, events.Oxygen) and event.fraction is not None:
-        amounts = {"oxygen": 100 * event.fraction - 21}
-    return {name: nan if event.status == "entered-in-error" else amount for name, amount in amounts.items() if amount is not None}
-
-
-def sources_of(entry: Any) -> int:
-    """How many source records a record of the log stands for; 1 also for a tick, which has none."""
-    return len(entry.samples) if isinstance(entry, Samples) else 1
 
 
 _TAKERS: dict[type, Any] = {

@@ -18,6 +18,7 @@ from stream_twin import events
 from stream_twin.alerts.desk import Desk
 from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import SERVICE, AlertChange, ModelParameters
+from stream_twin.lane import dead_letters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Assessor, Due
@@ -378,7 +379,7 @@ class Lane:
                 if not spoilt.state.fragile:
                     spoilt.state.fragile = True
                     detail = f"the assessment raised {type(error).__name__}: {error}"
-                    self._intake.dead_assessment(spoilt.key, self.number, self._offset, detail)
+                    dead_letters.write_assessment(self._out, spoilt.key, self.number, self._own.clock, self._offset, detail)
                 self._agenda.wake(spoilt, self._own.complete_to + RETRY_S)
 
     def _flush(self) -> None:

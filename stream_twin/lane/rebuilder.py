@@ -84,7 +84,7 @@ class Replay(Lane):
         super().__init__(0, catalogue, checkpoint)
         self._key, self._start = key, start
         self.gathered: list[Accepted] = []
-        self._intake.gathered = self.gathered
+        self._intake.filing.gathered = self.gathered
         if start is not None:
             self.position = self._load(key, start).covered + 1
         self._tick_to_come: tuple[Record, Tick] | None = None
@@ -139,7 +139,7 @@ class Replay(Lane):
         samples = [sample for block in patient.blocks.values() for sample in self._taken_back(patient, block)] + self.gathered
         self._expect(patient, samples)
         waits = {head: block.lateness_s for head, block in patient.blocks.items()}
-        for number, _ in enumerate(file(patient, in_order(samples), self._blocks, self._intake._channel, -inf), 1):
+        for number, _ in enumerate(file(patient, in_order(samples), self._blocks, self._intake.filing.channel, -inf), 1):
             if number % FILED_TOGETHER == 0:
                 self._flush()
         for head, block in patient.blocks.items():
@@ -169,5 +169,5 @@ class Replay(Lane):
         """Have the blocks wait as long as the slowest device of each needs, and have all elements, from the start."""
         complete_to, self._own.complete_to = self._own.complete_to, -inf
         for channel in sorted({(s.signal, s.device or "", s.kind) for s in samples if s.device != INPUT}):
-            self._intake._channel(patient, channel[0], channel[1] or None, channel[2])
+            self._intake.filing.channel(patient, channel[0], channel[1] or None, channel[2])
         self._own.complete_to = complete_to
