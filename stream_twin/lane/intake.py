@@ -88,10 +88,12 @@ class Intake:
         asks = not state.watched or state.assignments is not None
         applied = 0
         urgent = False
-        latests, devices, seeds, surroundings = patient.latest, state.devices, self._seeds, patient.population.surroundings
+        latests, seeds, surroundings = patient.latest, self._seeds, patient.population.surroundings
         lateness_s, complete_to, offer = self._own.settings.lateness_s, self._own.complete_to, self._blocks.offer
         keeps = self.filing.keeps(patient)
         kind, wait_s = "", 0.0
+        heard: str | None = ""
+        heard_at = -inf
         for sample in entry.samples:
             if asks and (reason := self._refusal(patient, sample)) is not None:
                 alone = entry
@@ -128,7 +130,8 @@ class Intake:
             fate = offer(block, 3 * channel + 1 + side, identity, at, value, sample.version, complete_to, latest.at)
             if fate == "applied":
                 applied += 1
-                if name is not None and ((device := devices.get(name)) is None or at > device.last_at):
+                if at > heard_at or name != heard:  # mostly all of a record are of one device and moment
+                    heard, heard_at = name, at
                     self._heard(patient, name, sample.kind, at)
                 if at > latest.at and value == value:  # noqa: PLR0124  # not NaN
                     latest.take(value, at, name, sample.period_s)
