@@ -92,10 +92,10 @@ CORRELATION = {
 }
 """How the surprises of one night go together, on the same half, drawn towards 0; others: not at all."""
 
-GROWTH = np.array([1 / 3, 2 / 3, 1.0, 1.0, 1.0])
+GROWTH = np.array([0.5, 1.0, 1.0, 1.0, 1.0])
 """Share of its height that an illness has reached on each day; one that began before that is no onset any more."""
 DAYS = len(GROWTH)
-STRENGTHS = np.array([0.5, 1.0, 1.75])
+STRENGTHS = np.array([0.5, 1.0, 1.75, 2.75])
 UPSET_SHARE = 0.1
 """Share of nights that are an upset of one night."""
 LARGEST = 3.5
@@ -115,11 +115,12 @@ QUIET_DAYS = 7
 """An episode has one alert: no other on the days up to this one."""
 PAST_DAYS = 365
 WEIGHT_DAYS = 60.0
-LEAST_EVIDENCE = 0.4
-"""Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: 1.5 to 1."""
-DAYS_PER_ALERT = 2.5
-"""Days with strong evidence that come with one alert; on the same half, with a fifth of a budget of 1 to spare."""
-TAIL = ((-1.1, 0.5), (-0.05, 0.2), (0.6, 0.1), (1.55, 0.05), (2.85, 0.02), (4.0, 0.01), (5.4, 0.005))
+LEAST_EVIDENCE = 0.0
+"""Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: the days speak for health."""
+DAYS_PER_ALERT = 2.4
+"""Days with as strong evidence that come with one alert at a budget of 1, and with its square root more at others: what is rarer
+is over sooner. On the same half, with a quarter of a budget of 1 to spare."""
+TAIL = ((-1.6, 0.5), (-0.45, 0.2), (0.35, 0.1), (1.2, 0.05), (2.35, 0.02), (3.65, 0.01), (4.6, 0.005))
 """Evidence, and the share of healthy people's days that have at least so much: the same half of LifeSnaps."""
 MONTH = 30.0
 
@@ -311,7 +312,7 @@ class Onset:
         return (own + WEIGHT_DAYS * tail(evidence)) / (len(self.past) + WEIGHT_DAYS)
 
     def _allowed(self) -> float:
-        return DAYS_PER_ALERT * self.budget / MONTH
+        return DAYS_PER_ALERT * math.sqrt(self.budget) * self.budget / MONTH
 
     def _may_alert(self, day: int) -> bool:
         """Known for long enough, no alert of this episode yet, and the person's own budget is not spent."""
