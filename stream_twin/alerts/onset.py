@@ -30,9 +30,10 @@ mean shifts of all who were infected and the clear ones of those who had a fever
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -113,7 +114,8 @@ FIRST_DAYS = 7
 """Days before anybody is called ill: each day of the week once."""
 QUIET_DAYS = 7
 """An episode has one alert: no other on the days up to this one."""
-PAST_DAYS = 365
+PAST_DAYS = 180
+"""Of the person's own evidence that are remembered, in single precision."""
 WEIGHT_DAYS = 60.0
 LEAST_EVIDENCE = 0.0
 """Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: the days speak for health."""
@@ -138,6 +140,19 @@ class Night(NamedTuple):
     evidence: float
     alert: bool
     usual: dict[str, float]
+
+
+class Saved(Struct, array_like=True):
+    """A person as remembered from day to day. names: the signals without a prior, as they came. numbers, past: little-endian, in
+    double and single precision, see :meth:`Onset.save`."""
+
+    day: int
+    days_seen: int
+    alerts: int
+    alerted: int | None
+    names: list[str]
+    numbers: bytes
+    past: bytes
 
 
 class Onset:
@@ -196,13 +211,41 @@ class Onset:
             self._learn(row, there, reading, day)
         evidence = self._evidence()
         chance = self._chance(evidence)
-        self.past.append(evidence)
+        self.past.append(float(np.float32(evidence)))
         del self.past[:-PAST_DAYS]
         self.days_seen += 1
-        alert = bool(there.any()) and evidence >= LEAST_EVIDENCE and chance <= self._allowed() and self._may_alert(day)
+        alert = bool(there.any()) and evidence >= LEAST_EVIDENCE and chance <= allowed(self.budget) and self._may_alert(day)
         if alert:
             self.alerted, self.alerts = day, self.alerts + 1
         return Night(-math.log10(chance), chance, evidence, alert, usual)
+
+    def save(self) -> Saved:
+        """After at least one day."""
+        assert self.day is not None
+        numbers = np.concatenate([array[place].ravel() for array, place in self._remembered()]).astype("<f8").tobytes()
+        past = np.array(self.past, "<f4").tobytes()
+        return Saved(self.day, self.days_seen, self.alerts, self.alerted, self.names[len(SIGNALS) :], numbers, past)
+
+    @classmethod
+    def load(cls, saved: Saved, budget: float = 1.0) -> "Onset":
+        """Goes on as the one that was saved, to the last bit."""
+        onset = cls(budget)
+        for name in saved.names:
+            onset._add(name)
+        onset.day, onset.days_seen, onset.alerts, onset.alerted = saved.day, saved.days_seen, saved.alerts, saved.alerted
+        onset.past = np.frombuffer(saved.past, "<f4").astype(float).tolist()
+        numbers, start = np.frombuffer(saved.numbers, "<f8"), 0
+        for array, place in onset._remembered():
+            shape = array[place].shape
+            array[place] = numbers[start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
+        return onset
+
+    def _remembered(self) -> list[tuple[Floats, Any]]:
+        """Arrays, and what of each is worth remembering: signals with a prior and others are compared apart."""
+        whole = (self.mean, self.covariance, self.noise, self.spread, self.seen, self.surprise, self.seen_on, self.signature)
+        parts = [(array, ...) for array in (*whole, self.match, self.power)]
+        return [*parts, *((array, (..., ~self.known)) for array in (self.other_match, self.other_power))]
 
     # What is usual
 
@@ -311,14 +354,16 @@ class Onset:
         own = sum(past >= evidence for past in self.past)
         return (own + WEIGHT_DAYS * tail(evidence)) / (len(self.past) + WEIGHT_DAYS)
 
-    def _allowed(self) -> float:
-        return DAYS_PER_ALERT * math.sqrt(self.budget) * self.budget / MONTH
-
     def _may_alert(self, day: int) -> bool:
         """Known for long enough, no alert of this episode yet, and the person's own budget is not spent."""
         if self.days_seen <= FIRST_DAYS or (self.alerted is not None and day - self.alerted < QUIET_DAYS):
             return False
         return self.alerts < 1 + self.budget * self.days_seen / MONTH
+
+
+def allowed(budget: float) -> float:
+    """Share of a person's days on which there may be as much evidence, for so many alerts in a month."""
+    return DAYS_PER_ALERT * math.sqrt(budget) * budget / MONTH
 
 
 def transformed(prior: Prior, value: float | None) -> float:
