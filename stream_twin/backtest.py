@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream_twin import events
+from stream_twin.alerts import budget
+from stream_twin.alerts.budget import Budget
 from stream_twin.datasets import sepsis2019, t1d
 from stream_twin.datasets.recording import DEVICES, HAPPENED, HOUR, WEARABLE, Sent, in_order
 from stream_twin.events import Example, Label, ModelParameters, Output
@@ -19,7 +21,9 @@ from stream_twin.ingest import Ingest
 from stream_twin.lane.lane import Lane
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.cohort import CohortLearner
-from stream_twin.learn.residual import SD90, Forecast, Residual
+from stream_twin.learn.crossing import AHEAD_MIN, LIMIT_MGDL, QUIET_S, Crossing, Learnt, News
+from stream_twin.learn.logistic import Posterior
+from stream_twin.learn.residual import HOLE_S, SD90, Forecast, Residual
 from stream_twin.learn.risk import RiskModel
 from stream_twin.signals import Catalogue
 from stream_twin.twin.filter import from_working
@@ -156,31 +160,52 @@ class Ward:
 
 GLUCOSE = "glucose"
 HORIZONS_MIN = (30, 60)
-LOW_MGDL = 70.0
+FALSE_HORIZON_S = HOUR
+"""An alert was false where no reading within this time is below the limit, as the judge of these data has it."""
 LEAST_MMOL = 1.1
 """What reads less is a sensor's fault, as the judge of these data has it; the pipeline gets it all the same."""
+LEAST_GAP_S = 240.0
+"""Readings closer together are one, as the judge of these data has it: what came of an alert is counted from the others."""
 
 
 class Forecasts(NamedTuple):
-    """Made at one reading. ``time``: of the reading as the file writes it, on the wall clock; ``low_within_30``: probability
-    of less than 70 mg/dL 30 min later. Forecasts are in mg/dL, by :data:`HORIZONS_MIN`.
+    """Made at one reading. ``time``: of the reading as the file writes it, on the wall clock. Forecasts are in mg/dL, by
+    :data:`HORIZONS_MIN`. ``low``: probability of a reading below 70 mg/dL within 45 min; ``news``: that where it is higher than
+    in the last half hour, else 0; ``threshold``: the budget's, by what was known then; ``told``: whether the news reaches it.
     """
 
     person: str
     time: str
     horizons: list[Forecast]
-    low_within_30: float
+    low: float
+    news: float
+    threshold: float
+    told: bool
 
 
-def glucose(catalogue: Catalogue, path: Path, person: str, *, alone: bool = False) -> list[Forecasts]:
-    """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top; ``alone``: without it."""
+def glucose(
+    catalogue: Catalogue,
+    path: Path,
+    person: str,
+    start: Posterior,
+    allowed: Budget,
+    *,
+    alone: bool = False,
+    kept: list[Learnt] | None = None,
+) -> list[Forecasts]:
+    """Forecasts at every reading of glucose, by the twin and the person's own residual learner on top; ``alone``: without it.
+
+    The probability of a low is learnt from there on, beginning with ``start``; ``kept`` takes what it is learnt from.
+    """
     player = Player(catalogue)
     signal = catalogue[GLUCOSE]
     scale = scale_of(signal)
+    ahead_s = [60.0 * minutes for minutes in AHEAD_MIN]
     found: list[Forecasts] = []
     waiting: list[Sent] = []
     known = _Known()
     residual: Residual | None = None
+    teller: _Teller | None = None
     times = set[str]()
     for sent in t1d.events(path, person):
         waiting.append(sent)
@@ -195,8 +220,9 @@ def glucose(catalogue: Catalogue, path: Path, person: str, *, alone: bool = Fals
             continue  # refused, or the same reading again
         times.add(reading.time)
         player.tick(sent.at)
-        if residual is None:
-            residual = Residual(known.every_s, [60.0 * h for h in HORIZONS_MIN], signal.plausible)
+        if residual is None or teller is None:
+            residual = Residual(known.every_s, ahead_s, signal.plausible)
+            teller = _Teller(Crossing(start, known.every_s, kept), allowed)
         for taken, amounts in ((residual.insulin, known.insulin), (residual.carbohydrates, known.carbohydrates)):
             for at, amount in amounts:
                 taken.take(at, amount)
@@ -206,15 +232,39 @@ def glucose(catalogue: Catalogue, path: Path, person: str, *, alone: bool = Fals
                 from_working(scale, mean),
                 (from_working(scale, mean + sd) - from_working(scale, mean - sd)) / 2,
             )
-            for mean, sd in player.lane.forecast(person, GLUCOSE, [sent.at + 60.0 * h for h in HORIZONS_MIN])
+            for mean, sd in player.lane.forecast(person, GLUCOSE, [sent.at + after for after in ahead_s])
         ]
         belief = player.lane.belief(person)
         surprise = 0.0 if belief is None else belief.signals[GLUCOSE].surprise
         forecasts = residual.take(sent.at, reading.value, reading.hour, surprise, filtered)
         if alone:
             forecasts = [Forecast(mean, mean - SD90 * sd, mean + SD90 * sd, sd) for mean, sd in filtered]
-        found.append(Forecasts(person, reading.time, forecasts, forecasts[0].below(LOW_MGDL)))
+        ahead = dict(zip(AHEAD_MIN, forecasts, strict=True))
+        horizons = [ahead[minutes] for minutes in HORIZONS_MIN]
+        found.append(Forecasts(person, reading.time, horizons, *teller.take(sent.at, reading.value, ahead)))
     return found
+
+
+class _Teller:
+    """Whether people are told, with every reading."""
+
+    def __init__(self, crossing: Crossing, allowed: Budget) -> None:
+        self._crossing, self._allowed, self._news = crossing, allowed, News()
+        self._population = budget.Population.of(allowed, people=1000)
+        self._account, self._check = budget.Account(), budget.Check()
+
+    def take(self, at: float, value: float, ahead: dict[int, Forecast]) -> tuple[float, float, float, bool]:
+        """Probability of a low, what of it is new, the threshold, and whether people are told; never while it is low already."""
+        own = self._allowed, self._population, self._account
+        if at - self._check.last_at >= LEAST_GAP_S:
+            budget.reading(*own, self._check, at, value < LIMIT_MGDL, horizon_s=FALSE_HORIZON_S, hole_s=HOLE_S)
+        low = self._crossing.take(at, value, ahead)
+        news = self._news.take(at, low)
+        threshold = budget.threshold(*own, at)
+        told = value >= LIMIT_MGDL and news >= threshold
+        if told and at - self._check.raised_at >= QUIET_S:
+            budget.raised(self._account, self._check, at)
+        return low, news, threshold, told
 
 
 class _Reading(NamedTuple):

@@ -194,9 +194,11 @@ def subject(folder: Path, person: str, readings: int, *, keep: int | None = None
 def forecasts(folder: Path, out: Path, *more: object) -> tuple[list[list[str]], list[list[str]]]:
     run("backtest", "t1d", folder, "--out", out, *more)
     found = []
-    for name in ("preds.csv", "alerts.csv"):
+    for name in ("preds.csv", "alerts.csv", "told.csv"):
         with (out / name).open() as file:
             found.append(list(csv.reader(file)))
+    assert [row[:2] for row in found[2]] == [row[:2] for row in found[1]]
+    assert [row[2] for row in found[2][1:]] == [str(int(float(score) >= float(limit))) for _, _, score, _, limit in found[1][1:]]
     return found[0], found[1]
 
 
@@ -240,7 +242,7 @@ def test_people_in_parallel_give_the_same_bytes(tmp_path):
         subject(tmp_path / "set", person, 60)
     forecasts(tmp_path / "set", tmp_path / "one")
     forecasts(tmp_path / "set", tmp_path / "two", "--jobs", 2)
-    for name in ("preds.csv", "alerts.csv"):
+    for name in ("preds.csv", "alerts.csv", "told.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 

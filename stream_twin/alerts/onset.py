@@ -30,9 +30,10 @@ mean shifts of all who were infected and the clear ones of those who had a fever
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -92,10 +93,10 @@ CORRELATION = {
 }
 """How the surprises of one night go together, on the same half, drawn towards 0; others: not at all."""
 
-GROWTH = np.array([1 / 3, 2 / 3, 1.0, 1.0, 1.0])
+GROWTH = np.array([0.5, 1.0, 1.0, 1.0, 1.0])
 """Share of its height that an illness has reached on each day; one that began before that is no onset any more."""
 DAYS = len(GROWTH)
-STRENGTHS = np.array([0.5, 1.0, 1.75])
+STRENGTHS = np.array([0.5, 1.0, 1.75, 2.75])
 UPSET_SHARE = 0.1
 """Share of nights that are an upset of one night."""
 LARGEST = 3.5
@@ -113,13 +114,15 @@ FIRST_DAYS = 7
 """Days before anybody is called ill: each day of the week once."""
 QUIET_DAYS = 7
 """An episode has one alert: no other on the days up to this one."""
-PAST_DAYS = 365
+PAST_DAYS = 180
+"""Of the person's own evidence that are remembered, in single precision."""
 WEIGHT_DAYS = 60.0
-LEAST_EVIDENCE = 0.4
-"""Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: 1.5 to 1."""
-DAYS_PER_ALERT = 2.5
-"""Days with strong evidence that come with one alert; on the same half, with a fifth of a budget of 1 to spare."""
-TAIL = ((-1.1, 0.5), (-0.05, 0.2), (0.6, 0.1), (1.55, 0.05), (2.85, 0.02), (4.0, 0.01), (5.4, 0.005))
+LEAST_EVIDENCE = 0.0
+"""Logarithm of the likelihood ratio below which nobody is called ill, whatever the budget: the days speak for health."""
+DAYS_PER_ALERT = 2.4
+"""Days with as strong evidence that come with one alert at a budget of 1, and with its square root more at others: what is rarer
+is over sooner. On the same half, with a quarter of a budget of 1 to spare."""
+TAIL = ((-1.6, 0.5), (-0.45, 0.2), (0.35, 0.1), (1.2, 0.05), (2.35, 0.02), (3.65, 0.01), (4.6, 0.005))
 """Evidence, and the share of healthy people's days that have at least so much: the same half of LifeSnaps."""
 MONTH = 30.0
 
@@ -137,6 +140,19 @@ class Night(NamedTuple):
     evidence: float
     alert: bool
     usual: dict[str, float]
+
+
+class Saved(Struct, array_like=True):
+    """A person as remembered from day to day. names: the signals without a prior, as they came. numbers, past: little-endian, in
+    double and single precision, see :meth:`Onset.save`."""
+
+    day: int
+    days_seen: int
+    alerts: int
+    alerted: int | None
+    names: list[str]
+    numbers: bytes
+    past: bytes
 
 
 class Onset:
@@ -195,13 +211,41 @@ class Onset:
             self._learn(row, there, reading, day)
         evidence = self._evidence()
         chance = self._chance(evidence)
-        self.past.append(evidence)
+        self.past.append(float(np.float32(evidence)))
         del self.past[:-PAST_DAYS]
         self.days_seen += 1
-        alert = bool(there.any()) and evidence >= LEAST_EVIDENCE and chance <= self._allowed() and self._may_alert(day)
+        alert = bool(there.any()) and evidence >= LEAST_EVIDENCE and chance <= allowed(self.budget) and self._may_alert(day)
         if alert:
             self.alerted, self.alerts = day, self.alerts + 1
         return Night(-math.log10(chance), chance, evidence, alert, usual)
+
+    def save(self) -> Saved:
+        """After at least one day."""
+        assert self.day is not None
+        numbers = np.concatenate([array[place].ravel() for array, place in self._remembered()]).astype("<f8").tobytes()
+        past = np.array(self.past, "<f4").tobytes()
+        return Saved(self.day, self.days_seen, self.alerts, self.alerted, self.names[len(SIGNALS) :], numbers, past)
+
+    @classmethod
+    def load(cls, saved: Saved, budget: float = 1.0) -> "Onset":
+        """Goes on as the one that was saved, to the last bit."""
+        onset = cls(budget)
+        for name in saved.names:
+            onset._add(name)
+        onset.day, onset.days_seen, onset.alerts, onset.alerted = saved.day, saved.days_seen, saved.alerts, saved.alerted
+        onset.past = np.frombuffer(saved.past, "<f4").astype(float).tolist()
+        numbers, start = np.frombuffer(saved.numbers, "<f8"), 0
+        for array, place in onset._remembered():
+            shape = array[place].shape
+            array[place] = numbers[start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
+        return onset
+
+    def _remembered(self) -> list[tuple[Floats, Any]]:
+        """Arrays, and what of each is worth remembering: signals with a prior and others are compared apart."""
+        whole = (self.mean, self.covariance, self.noise, self.spread, self.seen, self.surprise, self.seen_on, self.signature)
+        parts = [(array, ...) for array in (*whole, self.match, self.power)]
+        return [*parts, *((array, (..., ~self.known)) for array in (self.other_match, self.other_power))]
 
     # What is usual
 
@@ -310,14 +354,16 @@ class Onset:
         own = sum(past >= evidence for past in self.past)
         return (own + WEIGHT_DAYS * tail(evidence)) / (len(self.past) + WEIGHT_DAYS)
 
-    def _allowed(self) -> float:
-        return DAYS_PER_ALERT * self.budget / MONTH
-
     def _may_alert(self, day: int) -> bool:
         """Known for long enough, no alert of this episode yet, and the person's own budget is not spent."""
         if self.days_seen <= FIRST_DAYS or (self.alerted is not None and day - self.alerted < QUIET_DAYS):
             return False
         return self.alerts < 1 + self.budget * self.days_seen / MONTH
+
+
+def allowed(budget: float) -> float:
+    """Share of a person's days on which there may be as much evidence, for so many alerts in a month."""
+    return DAYS_PER_ALERT * math.sqrt(budget) * budget / MONTH
 
 
 def transformed(prior: Prior, value: float | None) -> float:

@@ -12,21 +12,25 @@ from rich.progress import track
 
 from stream_twin import backtest as player
 from stream_twin import nights, signals
+from stream_twin.alerts.budget import Budget
 from stream_twin.alerts.onset import MONTH
 from stream_twin.datasets import sepsis2019, t1d
-from stream_twin.learn import shipped
+from stream_twin.learn import crossing, shipped
 from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.recipe import VITAL_SIGNS, recipe_of
 
 Jobs = Annotated[int, typer.Option(min=1, max=64, help="Processes. Changes the speed, never a byte of what is written.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many people.")]
+START = 0.12
+"""Probability of a low from which people are told before anything is known of a person: twice as many false alerts as the budget
+has, for most, so that its threshold is found from below."""
 _T = TypeVar("_T")
 _P = TypeVar("_P")
 
 
 def backtest(
     dataset: Annotated[Literal["t1d", "sepsis2019", "nights"], typer.Argument(help="Which recordings; nights: any, in --csv.")],
-    out: Annotated[Path, typer.Option(help="Directory for preds.csv and alerts.csv, or scores.csv; nights: a file.")],
+    out: Annotated[Path, typer.Option(help="Directory for preds.csv, alerts.csv and told.csv, or scores.csv; nights: a file.")],
     path: Annotated[Path | None, typer.Argument(help="Their directory, as published; not for nights.", exists=True)] = None,
     jobs: Jobs = 1,
     limit: Limit = None,
@@ -44,7 +48,12 @@ def backtest(
     table: Annotated[
         Path | None, typer.Option("--csv", exists=True, dir_okay=False, help="nights: columns patient,date,signal,value.")
     ] = None,
-    budget: Annotated[float, typer.Option(min=0.01, max=30, help="nights: most alerts per person and 30 days with data.")] = 1.0,
+    budget: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=30, help="nights: most alerts per person and 30 days with data; t1d: false ones per person and day."
+        ),
+    ] = 1.0,
 ) -> None:
     """Back-test on recordings; every row uses only what was known at its time."""
     if dataset == "nights":
@@ -58,7 +67,7 @@ def backtest(
     if dataset == "sepsis2019":
         _sepsis2019(path, out, jobs, limit, setting, model, cold=cold, in_sample=in_sample)
     else:
-        _t1d(path, out, jobs, limit, alone=alone)
+        _t1d(path, out, jobs, limit, budget, alone=alone)
 
 
 # ------------------------------------------------------------------------------------------------------- sepsis2019
@@ -110,24 +119,32 @@ def in_parallel(work: Any, parts: Iterable[_P], jobs: int) -> Iterator[Any]:
 # -------------------------------------------------------------------------------------------------------------- t1d
 
 
-def _t1d(path: Path, out: Path, jobs: int, limit: int | None, *, alone: bool) -> None:
+def _t1d(path: Path, out: Path, jobs: int, limit: int | None, budget: float, *, alone: bool) -> None:
     people = t1d.people(path)[:limit]
-    with (out / "preds.csv").open("w", newline="") as preds, (out / "alerts.csv").open("w", newline="") as alerts:
-        write_pred, write_alert = (csv.writer(file, lineterminator="\n").writerow for file in (preds, alerts))
+    with (
+        (out / "preds.csv").open("w", newline="") as preds,
+        (out / "alerts.csv").open("w", newline="") as alerts,
+        (out / "told.csv").open("w", newline="") as told,
+    ):
+        write_pred, write_alert, write_told = (csv.writer(file, lineterminator="\n").writerow for file in (preds, alerts, told))
         write_pred(["subject", "time", "horizon_min", "pred_mgdl", "lo90", "hi90"])
-        write_alert(["subject", "time", "score"])
-        for forecasts in track(in_parallel(partial(_person, path, alone), people, jobs), "people", total=len(people)):
+        write_alert(["subject", "time", "score", "probability", "threshold"])
+        write_told(["subject", "time", "score"])
+        work = partial(_person, path, alone, budget)
+        for forecasts in track(in_parallel(work, people, jobs), "people", total=len(people)):
             for row in forecasts:
                 for minutes, forecast in zip(player.HORIZONS_MIN, row.horizons, strict=True):
                     write_pred(
                         [row.person, row.time, minutes, *(f"{v:.2f}" for v in (forecast.mean, forecast.low, forecast.high))]
                     )
-                write_alert([row.person, row.time, f"{row.low_within_30:.5f}"])
-    typer.echo(f"{out / 'preds.csv'}, {out / 'alerts.csv'}: {len(people)} people")
+                write_alert([row.person, row.time, *(f"{v:.5f}" for v in (row.news, row.low, row.threshold))])
+                write_told([row.person, row.time, int(row.told)])
+    typer.echo(f"{', '.join(str(out / name) for name in ('preds.csv', 'alerts.csv', 'told.csv'))}: {len(people)} people")
 
 
-def _person(path: Path, alone: bool, person: str) -> Any:
-    return player.glucose(signals.load(), path, person, alone=alone)
+def _person(path: Path, alone: bool, budget: float, person: str) -> Any:
+    start = crossing.shipped().of(person)
+    return player.glucose(signals.load(), path, person, start, Budget(per_day=budget, start=START), alone=alone)
 
 
 # ----------------------------------------------------------------------------------------------------------- nights

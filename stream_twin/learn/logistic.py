@@ -69,14 +69,14 @@ class OnlineLogistic:
         river._ss_inv_arr[:size, :size] = np.linalg.inv(river._ss_arr[:size, :size])
         river._m_dirty = True
 
-    def learn(self, rows: Floats, occurred: Sequence[bool]) -> None:
-        """``rows`` (n, terms), what belongs together: afterwards the covariance is taken anew."""
+    def learn(self, rows: Floats, occurred: Sequence[bool], worth: float = 1.0) -> None:
+        """``rows`` (n, terms), what belongs together: afterwards the covariance is taken anew. Each counts ``worth``."""
         for row, outcome in zip(rows.tolist(), occurred, strict=True):
             values = [1.0, *row]
             log_odds = self._river.predict_one(dict(zip(self.names, values, strict=True)))
             p = min(max(1 / (1 + float(np.exp(-log_odds))), LEAST), 1 - LEAST)
             weight = p * (1 - p)
-            root = weight**0.5
+            root = (worth * weight) ** 0.5
             target = root * (log_odds + (outcome - p) / weight)
             self._river.learn_one({name: root * value for name, value in zip(self.names, values, strict=True)}, target)
         self._refresh()

@@ -1,10 +1,12 @@
 """Beliefs of all kinds, made by hypothesis: whatever may be missing is missing somewhere."""
 
+from collections.abc import Callable, Sequence
+
 from hypothesis import strategies as st
 
 from stream_twin.events import Limits, Profile, Risk
 from stream_twin.signals import load
-from stream_twin.twin.belief import Belief, DeviceBelief, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, Expected, SignalBelief
 
 CATALOGUE = load()
 NOW = 1_772_150_400.0
@@ -79,4 +81,11 @@ def beliefs(draw: st.DrawFn) -> Belief:
         devices={name: draw(devices(name)) for name in DEVICES if draw(st.booleans())},
         risk=draw(st.sampled_from([None, risk])),
         watched_since=NOW - draw(st.sampled_from([0.0, 3600.0, 1e6])),
+        expects=draw(expectations()),
     )
+
+
+@st.composite
+def expectations(draw: st.DrawFn) -> Callable[[str, Sequence[float]], list[Expected]] | None:
+    mean, sd = draw(st.floats(-10, 500)), draw(st.floats(0.01, 50))
+    return draw(st.sampled_from([None, lambda name, at: [Expected(CATALOGUE[name], mean, sd) for _ in at]]))

@@ -4,13 +4,14 @@ import math
 import random
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin.alerts import onset as module
-from stream_twin.alerts.onset import GROWTH, LEAST_EVIDENCE, QUIET_DAYS, SIGNALS, STRENGTHS, UPSET_SHARE, Night, Onset
+from stream_twin.alerts.onset import GROWTH, LEAST_EVIDENCE, QUIET_DAYS, SIGNALS, STRENGTHS, UPSET_SHARE, Night, Onset, Saved
 
 Days = list[tuple[int, dict[str, float]]]
 START = 20_000
@@ -148,6 +149,17 @@ def test_every_input_has_a_score(days: list[tuple[int, dict[str, float]]], budge
         night = onset.follow(day, values)
         assert 0 < night.chance <= 1
         assert math.isfinite(night.score)
+
+
+@pytest.mark.parametrize("extra", [(), ("x",)])
+def test_it_goes_on_as_if_it_had_never_been_saved(extra: tuple[str, ...]) -> None:
+    days = [(day, {**values, **dict.fromkeys(extra, float(day % 7))}) for day, values in shifted(made(4), ILLNESS)]
+    onset, whole = Onset(), told(days)
+    for (day, values), expected in zip(days, whole, strict=True):
+        assert onset.follow(day, values) == expected
+        onset = Onset.load(msgspec.msgpack.decode(msgspec.msgpack.encode(onset.save()), type=Saved))
+    assert any(night.alert for night in whole)
+    assert len(msgspec.msgpack.encode(onset.save())) < 3500
 
 
 def test_the_evidence_is_that_of_the_joint_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ A line is one of (times are ``02:10``, ``02:10:30`` or ``day 2 02:10``; ``#`` st
     from TIME to TIME every 1 min clip says spo2 nothing        (it speaks, but has no value)
     at TIME late clip says spo2 96 as of TIME       (measured then, or a correction of what was measured then)
     at TIME the twin believes spo2 level 95 | spo2 usual 97 | spo2 deviation -4 | spo2 unsure 1.5 | spo2 nothing special
+    at TIME the twin expects glucose to fall 1.5 per min give or take 12     (or rise; from its last value on)
     at TIME risk home 40 % [because lactate 1.2]
     at TIME the patient is paused [until TIME] | enrolled | discharged | died | without consent
     at TIME the patient breathes oxygen | air
@@ -27,7 +28,7 @@ most timelines are about something else: the rule ``news2`` is asked only where 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from math import isfinite
@@ -42,6 +43,7 @@ from stream_twin.alerts.nightsignal import live
 from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
 from stream_twin.signals import load
+from stream_twin.twin import belief as twin
 from stream_twin.twin.belief import Belief, DeviceBelief, NightBelief, SignalBelief
 
 MIDNIGHT = 1_772_150_400.0
@@ -329,6 +331,21 @@ def _believes(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), believe))
 
 
+def _expects(timeline: Timeline, match: re.Match[str]) -> None:
+    slope = float(match["slope"]) / 60 * (1 if match["way"] == "rise" else -1)
+    sd = float(match["sd"])
+
+    def expect(ward: Ward) -> bool:
+        def reads(name: str, at: Sequence[float]) -> list[twin.Expected]:
+            known = ward.belief.signals[name]
+            return [twin.Expected(known.signal, known.last_value + slope * (then - known.last_at), sd) for then in at]
+
+        ward.belief.expects = reads
+        return False
+
+    timeline.events.append((seconds(match["at"]), expect))
+
+
 def _risk(timeline: Timeline, match: re.Match[str]) -> None:
     reasons = {match["feature"]: float(match["share"])} if match["feature"] else {}
     risk = Risk(
@@ -436,6 +453,11 @@ GRAMMAR: list[tuple[str, Callable[[Timeline, re.Match[str]], None]]] = [
     ),
     (rf"at (?P<at>{TIME}) (?P<late>late )?(?P<device>\S+) says (?P<values>.+?)(?: as of (?P<sent>{TIME}))?", _says),
     (rf"{SPAN} every (?P<every>\S+ \w+) (?P<device>\S+) says (?P<signal>\w+) (?P<values>.+)", _repeats),
+    (
+        rf"at (?P<at>{TIME}) the twin expects (?P<signal>\w+) to (?P<way>rise|fall) (?P<slope>\S+) per min"
+        r" give or take (?P<sd>\S+)",
+        _expects,
+    ),
     (
         rf"at (?P<at>{TIME}) the twin believes (?P<signal>\w+) (?P<what>level|usual|deviation|unsure) (?P<value>\S+)",
         _believes,
