@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from math import erf, nan, sqrt
+from math import erf, inf, nan, sqrt
 from statistics import median
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -162,6 +162,22 @@ class NightBelief:
 
 
 @dataclass(slots=True)
+class OnsetBelief:
+    """What the newest day that is over says of the onset of an illness, see :mod:`stream_twin.alerts.onset`; ``at``: its end.
+
+    ``days``: how many it rests on. ``values``, ``usual``: of the day's signals, by the names and in the units there.
+    """
+
+    date: date
+    at: float
+    evidence: float
+    chance: float
+    days: int
+    values: dict[str, float]
+    usual: dict[str, float]
+
+
+@dataclass(slots=True)
 class Belief:
     """``at``: the moment of the belief, the newest of lane clock and sample. ``clock``, ``complete_to``: of the lane."""
 
@@ -185,6 +201,9 @@ class Belief:
     consciousness: tuple[str, float] | None = None
     """Of ACVPU: alert, confusion, voice, pain, unresponsive; and when it was found."""
     night: NightBelief | None = None
+    onset: OnsetBelief | None = None
+    onset_due: float = inf
+    """Value of ``complete_to`` from which another day is over."""
     samples_since: Callable[[str, float], list[float]] | None = field(default=None, compare=False, repr=False)
     """Values of a signal measured by the device of its newest sample, from a time on; asked only where a rule wants them."""
     expects: Callable[[str, Sequence[float]], list[Expected]] | None = field(default=None, compare=False, repr=False)
