@@ -34,8 +34,8 @@ def priority_of(
     """
     speaking = {other.device_id for other in others}
     alone: dict[str, Priority] = {
-        belief.signals[subject].signal.display if subject in belief.signals else subject: alert.priority
-        for by_subject in standing.others.values()
+        belief.signals[subject].signal.display if subject in belief.signals else rule: alert.priority
+        for rule, by_subject in standing.others.items()
         for subject, alert in by_subject.items()
         if alert.stage != "pending" and alert.priority != "low" and alert.active is not False
         if alert.active is None or (alert.read_at or 0.0) <= until

@@ -41,7 +41,7 @@ import msgspec
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
 from stream_twin.alerts.nightsignal import live
 from stream_twin.alerts.service import ServiceState, watch
-from stream_twin.events import AlertChange, AlertCommand, DeviceKind, Limits, Profile, Risk
+from stream_twin.events import AlertChange, AlertCommand, AssignedDevice, DeviceKind, Limits, Profile, Risk
 from stream_twin.signals import load
 from stream_twin.twin import belief as twin
 from stream_twin.twin.belief import Belief, DeviceBelief, NightBelief, SignalBelief
@@ -92,7 +92,7 @@ class Expected:
     told: list[str]
     words: list[str]
 
-    def fits(self, change: AlertChange) -> bool:
+    def fits(self, change: AlertChange, slack_s: float) -> bool:
         named = (change.state, change.rule, change.subject) == (self.state, self.rule, self.subject)
         at = 0
         for words in self.words:
@@ -101,7 +101,7 @@ class Expected:
                 return False
         if self.told and self.told != change.told:
             return False
-        return named and self.earliest <= change.at <= self.latest and self.priority in ("", change.priority)
+        return named and self.earliest - slack_s <= change.at <= self.latest + slack_s and self.priority in ("", change.priority)
 
 
 @dataclass
@@ -116,6 +116,12 @@ class Timeline:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     watched_s: float = 3 * 86400.0
     end: float = 0.0
+    readings: list[tuple[float, "Reading"]] = field(default_factory=list)
+    devices: list[AssignedDevice] = field(default_factory=list)
+    commands: list[tuple[float, re.Match[str]]] = field(default_factory=list)
+    profiles: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    inside: bool = False
+    """It says what cannot be sent: what the twin believes, how the lane does, what a rule's settings are."""
 
 
 class Ward:
@@ -201,12 +207,13 @@ class Reading:
 
     def arrive(self, ward: Ward) -> bool:
         name = None if self.device == "hand" else self.device
+        before = ward.belief.signals.get(self.signal)
+        ward.late = self.late and before is not None and self.at <= before.last_at
         if self.value is not None:
             self._measure(ward, name, self.value)
         if name:
             device = ward.belief.devices[name]
             ward.belief.devices[name] = replace(device, last_at=max(self.at, device.last_at))
-        ward.late = self.late
         return True
 
     def _measure(self, ward: Ward, name: str | None, value: float) -> None:
@@ -252,12 +259,12 @@ def read(path: Path) -> Timeline:
     return timeline
 
 
-def check(timeline: Timeline, changes: list[AlertChange]) -> None:
-    """Every expected change came, in this order at one alert, and nothing else did."""
+def check(timeline: Timeline, changes: list[AlertChange], slack_s: float = 0.0) -> None:
+    """Every expected change came, up to ``slack_s`` from its time, and nothing else did."""
     left = list(timeline.expected)
     for change in changes:
         told = f"{clock(change.at)} {change.state} {change.rule} {change.subject} {change.priority}: {change.reason}"
-        fitting = next((expected for expected in left if expected.fits(change)), None)
+        fitting = next((expected for expected in left if expected.fits(change, slack_s)), None)
         assert fitting is not None, f"not expected: {told}\nstill expected: " + "\n".join(e.line for e in left)
         left.remove(fitting)
     assert not left, "never came: " + "; ".join(expected.line for expected in left)
@@ -280,6 +287,7 @@ def _limits(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _rule(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
     timeline.settings.setdefault(match["rule"], {})[match["parameter"]] = msgspec.json.decode(match["value"])
 
 
@@ -298,6 +306,15 @@ def _device(timeline: Timeline, match: re.Match[str]) -> None:
         return True
 
     timeline.events.append((float("-inf"), assign))
+    timeline.devices.append(
+        AssignedDevice(
+            device_id=match["name"],
+            kind=msgspec.convert(match["kind"], DeviceKind),
+            start=seconds(start) if start else 0.0,
+            end=seconds(end) if end else None,
+            every_s=length(every) if every else None,
+        )
+    )
 
 
 def _number(text: str) -> float | None:
@@ -311,6 +328,7 @@ def _says(timeline: Timeline, match: re.Match[str]) -> None:
         signal, number = value.split()
         readings.append(Reading(match["device"], signal, float(number), measured, late=bool(match["late"])))
     timeline.events.append((seconds(match["at"]), lambda ward: all(reading.arrive(ward) for reading in readings)))
+    timeline.readings += [(seconds(match["at"]), reading) for reading in readings]
 
 
 def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
@@ -318,10 +336,12 @@ def _repeats(timeline: Timeline, match: re.Match[str]) -> None:
     while at <= seconds(match["end"]):
         reading = Reading(match["device"], match["signal"], turns[count % len(turns)], at)
         timeline.events.append((at, reading.arrive))
+        timeline.readings.append((at, reading))
         at, count = at + length(match["every"]), count + 1
 
 
 def _believes(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
     name = {"level": "level", "usual": "baseline", "deviation": "deviation", "unsure": "deviation_sd"}[match["what"]]
 
     def believe(ward: Ward) -> bool:
@@ -332,6 +352,7 @@ def _believes(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _expects(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
     slope = float(match["slope"]) / 60 * (1 if match["way"] == "rise" else -1)
     sd = float(match["sd"])
 
@@ -347,6 +368,7 @@ def _expects(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _risk(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
     reasons = {match["feature"]: float(match["share"])} if match["feature"] else {}
     risk = Risk(
         probability=float(match["percent"]) / 100,
@@ -373,9 +395,12 @@ def _becomes(timeline: Timeline, match: re.Match[str]) -> None:
         return True
 
     timeline.events.append((seconds(match["at"]), become))
+    timeline.profiles.append((seconds(match["at"]), changed))
 
 
 def _breathes(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
+
     def breathe(ward: Ward) -> bool:
         ward.belief.oxygen = match["what"] == "oxygen", seconds(match["at"])
         return True
@@ -384,6 +409,8 @@ def _breathes(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _finds(timeline: Timeline, match: re.Match[str]) -> None:
+    timeline.inside = True
+
     def find(ward: Ward) -> bool:
         ward.belief.consciousness = match["what"], seconds(match["at"])
         return True
@@ -393,6 +420,7 @@ def _finds(timeline: Timeline, match: re.Match[str]) -> None:
 
 def _nights(timeline: Timeline, match: re.Match[str]) -> None:
     """As the lane does it: each morning the level of the night, from the nights up to it."""
+    timeline.inside = True
     zone, first = ZoneInfo(timeline.profile.time_zone or "UTC"), int(match["day"])
     recorded: dict[date, float] = {}
     before, rates = (match["before"] or "").split(), match["rates"].split()
@@ -414,6 +442,7 @@ def _nights(timeline: Timeline, match: re.Match[str]) -> None:
 
 def _commands(timeline: Timeline, match: re.Match[str]) -> None:
     timeline.events.append((seconds(match["at"]), lambda ward: ward.command(match)))
+    timeline.commands.append((seconds(match["at"]), match))
 
 
 def _expect(timeline: Timeline, match: re.Match[str]) -> None:
