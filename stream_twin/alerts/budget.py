@@ -11,7 +11,8 @@ raises the threshold before that.
 
 What counts is checked, not guessed: an alert was right where the event came within the horizon, and wrong where readings without
 a hole show that it did not, or an outcome says so. Else it is unknown and costs nothing. An event of which nobody was told is
-missed, and only where events were missed within the window does the threshold fall below where it started.
+missed, and only where events were missed within the window does the threshold fall below where it started: the population's part
+where anybody's were, a patient's own where theirs were.
 """
 
 from math import exp, inf, log
@@ -68,6 +69,7 @@ class Population(Struct, kw_only=True):
 
     log_odds: float
     people: int = 1
+    missed_at: float = -inf
 
     @classmethod
     def of(cls, budget: Budget, people: int = 1) -> "Population":
@@ -131,10 +133,11 @@ def judged(budget: Budget, population: Population, account: Account, raised_at: 
         _move(budget, population, account, 1.0, raised_at)
 
 
-def missed(account: Account, at: float) -> None:
+def missed(population: Population, account: Account, at: float) -> None:
     """An event began, and nobody had been told."""
     account.tally.missed += 1
     account.missed_at = at
+    population.missed_at = max(population.missed_at, at)
 
 
 def left(budget: Budget, account: Account, at: float) -> float:
@@ -183,7 +186,7 @@ def reading(
         check.hole_at = at
     if event:
         if at - check.event_at > horizon_s and gap <= hole_s and at - check.raised_at > horizon_s:
-            missed(account, at)
+            missed(population, account, at)
         check.event_at = at
     check.last_at = at
 
@@ -196,17 +199,19 @@ def _in_window(budget: Budget, account: Account, at: float) -> int:
 
 
 def _move(budget: Budget, population: Population, account: Account, alerts: float, at: float) -> None:
-    """By so many steps; down only to where it started, unless events were missed."""
-    lowest = budget.least if at - account.missed_at <= budget.window_days * DAY_S else budget.start
-    step = budget.step * alerts
-    shared = population.log_odds
-    population.log_odds = _moved(budget, shared, step / max(population.people, 1), lowest)
-    account.own = _moved(budget, shared + account.own, step, lowest) - population.log_odds
+    """By so many steps, each part; down only to where the population started, unless it missed events itself."""
+    least, start, step = _log_odds(budget.least), _log_odds(budget.start), budget.step * alerts
+    recently = at - budget.window_days * DAY_S
+    before = population.log_odds
+    lowest = least if population.missed_at >= recently else start
+    population.log_odds = _moved(budget, before, step / max(population.people, 1), lowest)
+    lowest = least if account.missed_at >= recently else min(start, population.log_odds)
+    account.own = _moved(budget, before + account.own, step, lowest) - population.log_odds
 
 
 def _moved(budget: Budget, log_odds: float, step: float, lowest: float) -> float:
-    """``lowest`` holds nothing up that is below it already."""
-    return _bounded(budget, max(log_odds + step, min(log_odds, _log_odds(lowest))))
+    """``lowest`` lifts nothing that is below it already."""
+    return _bounded(budget, max(log_odds + step, min(log_odds, lowest)))
 
 
 def _bounded(budget: Budget, log_odds: float) -> float:

@@ -129,7 +129,7 @@ def test_only_where_events_are_missed_does_the_threshold_fall_below_its_start() 
         budget.judged(allowed, population, account, 0.0, "false")
         assert budget.threshold(allowed, population, account, 0.0) > allowed.start
         if misses:
-            budget.missed(account, DAY_S)
+            budget.missed(population, account, DAY_S)
         for day in range(2, 12):
             budget.watched(allowed, population, account, day * DAY_S, 1.0)
         thresholds.append(budget.threshold(allowed, population, account, 12 * DAY_S))
@@ -172,7 +172,7 @@ def test_no_threshold_leaves_its_bounds(what: list[str], per_day: float, step: f
         if came == "day":
             budget.watched(allowed, population, account, at, 1.0)
         elif came == "missed":
-            budget.missed(account, at)
+            budget.missed(population, account, at)
         else:
             budget.raised(account, check, at)
             budget.judged(allowed, population, account, at, came)  # type: ignore[arg-type]  # one of the three
