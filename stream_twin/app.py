@@ -1,6 +1,7 @@
 """The one place that wires: settings, catalogue, ingest, lanes, learners and metrics into a worker on Kafka."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -9,10 +10,11 @@ from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from stream_twin import signals
-from stream_twin.alerts.desk import Desk
+from stream_twin.alerts import configuration
 from stream_twin.clock import wall
 from stream_twin.events import Output
 from stream_twin.ingest import Ingest
@@ -20,7 +22,7 @@ from stream_twin.kafka.broker import Broker
 from stream_twin.kafka.process import run
 from stream_twin.kafka.stages import Stages, WorkerSettings
 from stream_twin.kafka.worker import Worker
-from stream_twin.lane import Applied, Lane, UpdateFailed
+from stream_twin.lane import Applied, Lane, LaneSettings, UpdateFailed
 from stream_twin.learn import shipped
 from stream_twin.learn.cohort import CohortLearner
 from stream_twin.learn.recipe import recipe_of
@@ -29,6 +31,8 @@ from stream_twin.serve.observer import WorkerMetrics
 from stream_twin.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
+SECTIONS = {"populations": "rules_by_population", "patients": "rules_by_patient"}
+"""What parts of a file of rule parameters are called among the settings of a lane."""
 
 
 def broker(settings: Settings) -> Broker:
@@ -50,15 +54,33 @@ def worker_settings(settings: Settings) -> WorkerSettings:
     )
 
 
+def lane_settings(settings: Settings) -> LaneSettings:
+    """What a lane decides by, with the file of rule parameters where there is one.
+
+    Raises:
+        SettingsError: a rule or parameter does not exist, or its value is not allowed.
+    """
+    lane = settings.lane
+    try:
+        if settings.rules_file is not None:
+            given = configuration.read(settings.rules_file)
+            lane = replace(lane, rules=given.rules, rules_by_population=given.populations, rules_by_patient=given.patients)
+        else:
+            configuration.check(lane.configuration)
+    except configuration.ConfigurationError as error:
+        if settings.rules_file is not None:
+            raise SettingsError("\n".join(f"{settings.rules_file}: {problem}" for problem in error.problems)) from None
+        told = (re.sub("^(populations|patients)", lambda found: SECTIONS[found[0]], problem) for problem in error.problems)
+        raise SettingsError("\n".join(f"lane.{problem}" for problem in told)) from None
+    return lane
+
+
 class Service:
     """Everything of one worker process. Raises SettingsError for alert rules that do not exist or values they do not allow."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        try:
-            Desk(settings.lane.rules)
-        except ValueError as error:
-            raise SettingsError(f"lane.{error}") from None
+        self.lane_settings = lane_settings(settings)
         self.catalogue = signals.load()
         self.registry = CollectorRegistry()
         self._lanes: WeakSet[Lane] = WeakSet()
@@ -77,7 +99,7 @@ class Service:
         return Stages(
             ingest=Ingest(self.catalogue, self.settings.bounds),
             make_lane=self._make_lane,
-            lane_settings=self.settings.lane,
+            lane_settings=self.lane_settings,
             update_failed=UpdateFailed,
             learners={cohort: _Maker(self._learners, cohort) for cohort in self.settings.cohort_names},
         )

@@ -253,7 +253,10 @@ class RuleConfiguration(Message, frozen=True, kw_only=True):
     a clinician's limits, which go before them all.
     """
 
-    version: Annotated[int, Meta(ge=0)] = 0
+    name: Literal["rules"] = "rules"
+    """The record's key."""
+    version: int
+    """From 1; only a higher one than the last is taken."""
     by: Identifier | None = None
     reason: Text | None = None
     rules: RuleSettings = {}
@@ -424,6 +427,12 @@ class ModelPublished(FromSource, tag="model", frozen=True, kw_only=True):
     parameters: "ModelParameters"
 
 
+class RulesConfigured(FromSource, tag="rules", frozen=True, kw_only=True):
+    """For every lane. What is wrong with it only the lane can say, which knows the rules."""
+
+    configuration: RuleConfiguration
+
+
 class Configured(Input, tag="configured", frozen=True, kw_only=True):
     """From here on the lane decides by these settings. Written by its owner where they differ from the lane's own."""
 
@@ -481,6 +490,7 @@ AnyInput = (
     | RebuiltBase
     | EnvironmentSample
     | ModelPublished
+    | RulesConfigured
     | Configured
     | Tick
     | Forgotten

@@ -132,6 +132,16 @@ SOURCES: dict[str, tuple[Struct, ...]] = {
             metrics={"log_loss": 0.081},
         ),
     ),
+    "rule.configurations": (
+        events.RuleConfiguration(
+            version=3,
+            by="dr.lindqvist",
+            reason="fewer calls at night",
+            rules={"limits": {"hold_s": 240.0}},
+            populations={"ward": {"news2": {"hold_s": 60.0}}},
+            patients={PATIENT: {"limits": {"hold_s": 120.0}}},
+        ),
+    ),
     "clock.ticks": (events.ClockTick(at=AT, behind={"wearable.observations": 5120, "clinical.observations": 212}),),
 }
 
@@ -194,7 +204,7 @@ class Golden(NamedTuple):
 
 
 def key_of(message: Struct) -> bytes:
-    for field in ("patient_id", "place", "cohort"):
+    for field in ("patient_id", "place", "cohort", "name"):
         if hasattr(message, field):
             return str(getattr(message, field)).encode()
     return b""

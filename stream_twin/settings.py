@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """Its port; 0: any free one, which the log names."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged."""
+    rules_file: Path | None = None
+    """File of rule parameters for everybody, per population and per patient (docs/alerts.md): goes before lane.rules."""
     lane: Annotated[LaneSettings, from_table(LaneSettings)] = LaneSettings()
     """What a lane decides by; travels in its own log."""
     bounds: Annotated[Bounds, from_table(Bounds)] = Bounds()

@@ -10,7 +10,7 @@ import msgspec
 from stream_twin import events
 
 Role = Literal["source", "log", "output"]
-Key = Literal["patient_id", "place", "cohort", "none", "state", "original"]
+Key = Literal["patient_id", "place", "cohort", "rules", "none", "state", "original"]
 Cleanup = Literal["delete", "compact"]
 
 DEFAULT_LANES = 16
@@ -27,6 +27,7 @@ KEYS: dict[Key, str] = {
     "patient_id": "the patient's id, UTF-8",
     "place": "the place's id, UTF-8",
     "cohort": "the cohort's id, UTF-8",
+    "rules": "`rules`",
     "none": "no key; the partition is chosen by the writer",
     "state": "`p` + patient id for a snapshot, `l` + name for the lane's own records",
     "original": "the key of the record that was refused",
@@ -93,6 +94,7 @@ INPUTS = (
     events.RebuiltBase,
     events.EnvironmentSample,
     events.ModelPublished,
+    events.RulesConfigured,
     events.Configured,
     events.Tick,
     events.Forgotten,
@@ -189,6 +191,16 @@ TOPICS: tuple[Topic, ...] = (
         "source",
         "cohort",
         (events.ModelParameters,),
+        "compact",
+        compacted(),
+        broadcast=True,
+    ),
+    Topic(
+        "rule.configurations",
+        "Parameters of alert rules for everybody, per population and per patient; go into every lane.",
+        "source",
+        "rules",
+        (events.RuleConfiguration,),
         "compact",
         compacted(),
         broadcast=True,

@@ -36,6 +36,7 @@ MESSAGES: list[Message] = [
     (good.REBUILDS, "rebuild_asked", events.RebuildAsked, good.rebuild_asked),
     (good.REBUILDS, "rebuilt", events.Rebuilt, good.rebuilt),
     (good.MODELS, "model", events.ModelParameters, good.model),
+    (good.RULES, "rules", events.RuleConfiguration, good.rules),
 ]
 NAMES = frozenset({"id", "patient_id", "device_id", "place", "cohort", "code", "alert_id", "by"})
 """Fields that ingest calls identifiers."""

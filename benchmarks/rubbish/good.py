@@ -9,7 +9,7 @@ from stream_twin.events import CATALOGUE, LOINC
 WEARABLE, CLINICAL, EVENTS = "wearable.observations", "clinical.observations", "clinical.events"
 PLACES, PROFILES, DEVICES = "environment.observations", "patient.profiles", "device.assignments"
 OUTCOMES, COMMANDS, MODELS = "patient.outcomes", "alert.commands", "models"
-REBUILDS = "patient.rebuilds"
+REBUILDS, RULES = "patient.rebuilds", "rule.configurations"
 Body = dict[str, Any]
 encode = msgspec.json.Encoder().encode
 
@@ -81,7 +81,7 @@ def setting(case: Case) -> list[Record]:
 
 def keyed(topic: str, body: Body) -> Record:
     """A message with the key that it should have."""
-    name = {PLACES: "place", MODELS: "cohort"}.get(topic, "patient_id")
+    name = {PLACES: "place", MODELS: "cohort", RULES: "name"}.get(topic, "patient_id")
     return Record(topic, str(body.get(name, "nobody")).encode(), encode(body))
 
 
@@ -204,6 +204,12 @@ def model(case: Case, **change: Any) -> Body:
     return {**body, "means": {"age": 70.0}, "scales": {"age": 10.0}, "metrics": {"auroc": 0.8}, "name": "first", **change}
 
 
+def rules(case: Case, **change: Any) -> Body:
+    body: Body = {"name": "rules", "version": case.number + 1, "by": "nurse", "reason": "fewer calls at night"}
+    limits = {"limits": {"hold_s": 240.0}}
+    return {**body, "rules": limits, "populations": {"ward": limits}, "patients": {case.patient: limits}, **change}
+
+
 def rebuild_asked(case: Case, **change: Any) -> Body:
     body: Body = {"type": "rebuild_asked", "id": case.id, "patient_id": case.patient, "by": "nurse", "at": case.now - 5}
     return {**body, **change}
@@ -225,5 +231,6 @@ BY_TOPIC = {
     COMMANDS: command,
     REBUILDS: rebuild_asked,
     MODELS: model,
+    RULES: rules,
 }
 """One message of each source topic."""

@@ -16,6 +16,7 @@ from benchmarks.rubbish.good import (
     PLACES,
     PROFILES,
     REBUILDS,
+    RULES,
     WEARABLE,
     Body,
     Case,
@@ -184,6 +185,7 @@ OTHERS: list[tuple[str, str, str, str, Make]] = [
     (MODELS, "model", "a weight that is NaN", "not_finite", _but(good.model, weights={"age": Raw(b"NaN")})),
     (MODELS, "model", "a weight that is not finite", "not_finite", _but(good.model, weights={"age": Raw(b"1e999")})),
     (MODELS, "model", "an intercept that is infinite", "not_finite", _but(good.model, intercept=Raw(b"Infinity"))),
+    (RULES, "rules", "version 0", "version", _but(good.rules, version=0)),
     (MODELS, "model", "a pickle as base64", "wrong_type", _but(good.model, weights="gASVCwAAAAAAAAB9lIwBdpRLSHMu")),
 ]
 

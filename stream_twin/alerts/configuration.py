@@ -10,6 +10,8 @@ A file is TOML::
 
     [patients."p-17".limits]             # for one patient
     hold_s = 300
+
+or the same as JSON, in a file whose name ends so.
 """
 
 import difflib
@@ -27,7 +29,7 @@ from stream_twin.alerts.rules import discover
 from stream_twin.events import Profile, RuleConfiguration, RuleSettings
 
 POPULATIONS: tuple[str, ...] = get_args(get_args(get_type_hints(Profile)["population"])[0])
-SECTIONS = ("version", "by", "reason", "rules", "populations", "patients")
+SECTIONS = ("name", "version", "by", "reason", "rules", "populations", "patients")
 
 
 class ConfigurationError(ValueError):
@@ -47,8 +49,9 @@ def read(path: Path) -> RuleConfiguration:
         ConfigurationError: it cannot be read, or something in it is wrong.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        given = msgspec.json.decode(text, type=dict[str, Any]) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
         raise ConfigurationError([f"{path}: {error}"]) from None
     wrong = [
         f"{name} = {value!r}: there is no such section{_meant(name, SECTIONS)}"
@@ -58,7 +61,7 @@ def read(path: Path) -> RuleConfiguration:
     if wrong:
         raise ConfigurationError(wrong)
     try:
-        configuration = msgspec.convert(given, RuleConfiguration)
+        configuration = msgspec.convert({"version": 0, **given}, RuleConfiguration)
     except msgspec.ValidationError as error:
         what, _, where = str(error).rstrip("`").partition(" - at `$.")
         place = where.replace("[...]", ".*")
@@ -162,7 +165,7 @@ class Desks:
     """
 
     def __init__(self, configuration: RuleConfiguration | None = None) -> None:
-        self.configuration = configuration or RuleConfiguration()
+        self.configuration = configuration or RuleConfiguration(version=0)
         self._everybody = Desk(self.configuration.rules)
         self._alike = not self.configuration.populations and not self.configuration.patients
         self._made: dict[tuple[str | None, str], Desk] = {}

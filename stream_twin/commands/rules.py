@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -19,8 +20,14 @@ from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Rule
 from stream_twin.alerts.rules import discover
 from stream_twin.alerts.wording import duration
+from stream_twin.events import RuleConfiguration
+from stream_twin.options import BROKER, from_settings
+from stream_twin.settings import Settings
 
-rules = typer.Typer(no_args_is_help=True, help="Alert rules: list, explain, test a file of parameters, run one over a file.")
+TOPIC = "rule.configurations"
+rules = typer.Typer(
+    no_args_is_help=True, help="Alert rules: list, explain, test and apply a file of parameters, run one over a file."
+)
 
 
 class RulesError(Exception):
@@ -83,6 +90,65 @@ def test(
         f"{len(given.patients)} patients",
     ]
     typer.echo(f"{file} is right: version {given.version}; {', '.join(parts)}")
+
+
+@rules.command()
+@from_settings(*BROKER)
+def apply(
+    settings: Settings,
+    file: Annotated[Path, typer.Argument(help="As for `rules test`. It replaces all parameters that are in force.")],
+    by: Annotated[str | None, typer.Option(help="Who changes them; else the file's `by`.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; else the file's `reason`.")] = None,
+) -> None:
+    """Check a file of parameters and put it in force in all lanes, without a restart, under the next version."""
+    given = configuration.read(file)
+    newest = _in_force(settings)
+    version = max(given.version, newest.version + 1 if newest else 1)
+    changed = replace(given, version=version, by=by or given.by, reason=reason or given.reason)
+    new = msgspec.json.decode(msgspec.json.encode(changed), type=RuleConfiguration)  # JSON knows no inf: null means the same
+    if newest is not None and replace(new, version=0, by=None, reason=None) == replace(newest, version=0, by=None, reason=None):
+        typer.echo(f"version {newest.version} says the same: nothing to do")
+        return
+    _send(settings, new)
+    typer.echo(
+        f"version {version} is in force once the lanes have read it, instead of {newest.version if newest else 'settings'}"
+    )
+
+
+@rules.command()
+@from_settings(*BROKER)
+def show(settings: Settings) -> None:
+    """The parameters that were put in force last, as JSON, which `rules apply` takes as well."""
+    newest = _in_force(settings)
+    if newest is None:
+        typer.echo("nothing was put in force: the rules go by the worker's settings")
+        return
+    typer.echo(msgspec.json.format(msgspec.json.encode(newest)).decode())
+
+
+def _in_force(settings: Settings) -> RuleConfiguration | None:
+    from stream_twin import app
+    from stream_twin.kafka import reader
+
+    newest: RuleConfiguration | None = None
+    for record in reader.read(app.broker(settings), settings.prefix + TOPIC):
+        try:
+            found = msgspec.json.decode(record.value or b"", type=RuleConfiguration)
+        except msgspec.DecodeError:
+            continue  # ended as a dead letter
+        if newest is None or found.version > newest.version:
+            newest = found
+    return newest
+
+
+def _send(settings: Settings, new: RuleConfiguration) -> None:
+    from stream_twin import app
+    from stream_twin.clock import wall
+    from stream_twin.datasets.recording import Sent
+    from stream_twin.kafka.player import Pacing, Player
+
+    record = Sent(wall(), TOPIC, new.name.encode(), msgspec.json.encode(new))
+    Player(app.broker(settings), settings.prefix, Pacing(ticks=False)).play([record])
 
 
 @rules.command()

@@ -35,6 +35,7 @@ def show(
     Ages are by the service's own clock: that of the recording, where one is played. The picture reads the patient's lane of
     twin.inputs and alerts from their start, and goes on a little beyond now with what is expected.
     """
+    from stream_twin.alerts.rules import news2, nightsignal
     from stream_twin.app import broker as broker_of
     from stream_twin.kafka import state
     from stream_twin.kafka.placing import generation_of, lane_of
@@ -57,6 +58,8 @@ def show(
     if not console.is_terminal:
         console.width = LOG_WIDTH
     console.print(patient_view(belief, lane.open_alerts(patient), catalogue, console.width))
+    for line in (news2.told(belief), nightsignal.told(belief)):
+        console.print(line, markup=False)
     if plot:
         from stream_twin import pictures
         from stream_twin.serve.plots import plot_patient

@@ -32,11 +32,14 @@ from stream_twin.events import (
     RebuildBegun,
     Rebuilt,
     RebuiltBase,
+    RuleConfiguration,
+    RulesConfigured,
     Sample,
     Samples,
     Series,
     Source,
 )
+from stream_twin.ingest import reasons
 from stream_twin.ingest import records as checked
 from stream_twin.ingest.decode import WHITESPACE, Decoder
 from stream_twin.ingest.identity import check_identifier, check_key
@@ -123,6 +126,7 @@ class Ingest:
                 ("alert.commands", AlertCommand, _command, False),
                 ("patient.rebuilds", RebuildAsked | Rebuilt, _rebuild, False),
                 ("models", ModelParameters, _model, True),
+                ("rule.configurations", RuleConfiguration, _rules, True),
             )
         }
         self._measurements = {"wearable.observations": wearable, "clinical.observations": clinical}
@@ -279,3 +283,10 @@ def _model(body: ModelParameters, origin: Origin) -> FromSource:
     check_key(origin.key, body.cohort, "cohort")
     parameters = checked.model(body)
     return ModelPublished(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, parameters=parameters)
+
+
+def _rules(body: RuleConfiguration, origin: Origin) -> FromSource:
+    check_key(origin.key, body.name, "name")
+    if body.version < 1:
+        raise Rejection(reasons.VERSION, f"version {body.version}: versions count from 1")
+    return RulesConfigured(source=origin.source, arrived_at=origin.arrived_at, original=origin.original, configuration=body)

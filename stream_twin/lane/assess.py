@@ -7,10 +7,11 @@ from typing import Protocol
 
 import msgspec
 
-from stream_twin.alerts.desk import Desk
+from stream_twin.alerts.configuration import Desks
 from stream_twin.events import AssignedDevice, DriverEstimate, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
-from stream_twin.lane.patient import Latest, Patient, limits_of, seconds
+from stream_twin.lane.nights import Nights
+from stream_twin.lane.patient import DAY_S, Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.features import features
 from stream_twin.learn.risk import RiskModel
@@ -44,9 +45,9 @@ class Own(Protocol):
 
 
 class Assessor:
-    def __init__(self, blocks: Blocks, desk: Desk) -> None:
+    def __init__(self, blocks: Blocks, desks: Desks) -> None:
         self._blocks = blocks
-        self._desk = desk
+        self._desks = desks
         self._models: dict[str, RiskModel] = {}
 
     def assess(self, due: Sequence[Due], own: Own, out: Applied, *, at_tick: bool) -> None:
@@ -54,6 +55,7 @@ class Assessor:
         for patient, _, _ in due:
             if patient.state.watched_since == -inf:  # since before the lane's first tick
                 patient.state.watched_since = own.clock
+            _watch_nights(patient, max(own.complete_to, own.clock - DAY_S))
         for start in range(0, len(due), TOGETHER):
             self._assess(due[start : start + TOGETHER], own, out, at_tick)
 
@@ -63,7 +65,8 @@ class Assessor:
             state = patient.state
             if at_tick and state.example_at <= own.complete_to:
                 self._score(patient, belief, own, offset, out)
-            changes = self._desk.judge(state.book, belief, offset, late=state.corrected, arrived_at=arrived_at)
+            desk = self._desks.of(patient.id, patient.population_name)
+            changes = desk.judge(state.book, belief, offset, late=state.corrected, arrived_at=arrived_at)
             if changes:
                 out.alerts(patient.key, changes, offset)
                 out.alerted.add(patient.key)
@@ -116,6 +119,11 @@ class Assessor:
         belief.expects = partial(self._expected, patient)
         if profile.place is not None:
             belief.place = own.places.get(profile.place, {})
+        if state.condition is not None:
+            belief.oxygen, belief.consciousness = state.condition.oxygen_at(at), state.condition.consciousness_at(at)
+        if state.nights is not None:
+            belief.night = state.nights.told
+        belief.samples_since = patient.samples_since
         assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
         for name in {**state.devices, **assigned}:
             belief.devices[name] = self._device_belief(patient, name, assigned.get(name))
@@ -203,6 +211,19 @@ class Assessor:
             latest, near, far = patient.latest[name], row[FENCES], row[FENCES + 1]
             latest.fence_low = near if low is None or low < near else low
             latest.fence_high = far if high is None or high > far else high
+
+
+def _watch_nights(patient: Patient, complete_to: float) -> None:
+    state = patient.state
+    nights, zone = state.nights, None if state.profile is None else state.profile.time_zone
+    if nights is None:
+        if zone is None:
+            return
+        nights = state.nights = Nights()
+    if nights.zone != zone:
+        nights.watch(zone, complete_to)
+    if nights.due <= complete_to:
+        patient.close_nights(complete_to)
 
 
 def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: Latest) -> SignalBelief:

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from stream_twin import events
-from stream_twin.alerts.desk import Desk, Rejection
+from stream_twin.alerts.configuration import Desks
+from stream_twin.alerts.desk import Rejection
 from stream_twin.events import AnyInput, DeviceKind, Output, Sample, Samples, SampleSeries
 from stream_twin.lane import dead_letters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Own
+from stream_twin.lane.condition import Condition
 from stream_twin.lane.filing import Filing, amounts_of
 from stream_twin.lane.patient import (
     EVENTS_KEPT,
@@ -63,7 +65,7 @@ class Intake:
         self._own = own
         self._again = again
         self.filing = Filing(signals, blocks, own)
-        self.desk = Desk()
+        self.desks = Desks()
         self.out = Applied()
 
     def take(self, patient: Patient, entry: Any, offset: int, value: bytes) -> None:
@@ -392,6 +394,14 @@ class Intake:
         if self._first(patient, event.id, event.version):
             late = self.filing.put_in(patient, event.id, seconds(event.at), amounts_of(event), event.version)
             self.fate(patient, "late" if late else "applied")
+            if isinstance(event, events.Oxygen | events.Finding):
+                condition = patient.state.condition or Condition()
+                if condition.take(event):
+                    patient.state.condition = condition
+                    if seconds(event.at) > self._own.clock:  # its clock is ahead of the lane's last tick
+                        self._agenda.wake(patient, seconds(event.at))
+                    elif patient.state.profile is not None:
+                        self._look_now(patient, offset)
 
     def _take_outcome(self, patient: Patient, entry: events.OutcomeKnown, offset: int) -> None:
         outcome = entry.outcome
@@ -411,7 +421,7 @@ class Intake:
         command = entry.command
         if not self._first(patient, command.id, 1):
             return
-        result = self.desk.command(patient.state.book, command, self._own.clock, offset)
+        result = self.desks.of(patient.id, patient.population_name).command(patient.state.book, command, self._own.clock, offset)
         if isinstance(result, Rejection):
             del patient.state.event_ids[command.id]  # put through again it may be right
             self._reject(patient, entry, offset, result.reason, result.detail)

@@ -15,14 +15,16 @@ import msgspec
 from msgspec import Struct, field
 
 from stream_twin import events
-from stream_twin.alerts.desk import Desk
+from stream_twin.alerts.configuration import ConfigurationError, Desks, check
 from stream_twin.alerts.service import ServiceState, watch
-from stream_twin.events import SERVICE, AlertChange, ModelParameters
+from stream_twin.events import SERVICE, AlertChange, ModelParameters, RuleConfiguration
+from stream_twin.ingest.reasons import LONGEST_DETAIL, printable
 from stream_twin.lane import dead_letters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Assessor, Due
 from stream_twin.lane.intake import Intake, decode
+from stream_twin.lane.nights import SIGNALS
 from stream_twin.lane.patient import Patient
 from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.drift import Drift
@@ -73,6 +75,8 @@ class Checkpoint(Struct, kw_only=True):
     forgot_at: int = -1
     """Offset of the last :class:`~stream_twin.events.Forgotten`."""
     service: ServiceState = field(default_factory=ServiceState)
+    rules: RuleConfiguration | None = None
+    """The newest that came through its topic."""
 
 
 class Lane:
@@ -85,7 +89,7 @@ class Lane:
         self._own = checkpoint or Checkpoint()
         self.position = self._own.position
         self._signals = list(catalogue.signals.values())
-        self._blocks = Blocks(catalogue)
+        self._blocks = Blocks(catalogue, wanted=SIGNALS)
         self._populations = Populations(shipped(catalogue))
         self._blocks.warm(self._populations.of(None))
         self._agenda = Agenda()
@@ -145,8 +149,13 @@ class Lane:
     def _configure(self, settings: LaneSettings) -> None:
         self._own.settings = settings
         self._blocks.pending_limit = settings.pending_limit
-        self._intake.desk = desk = Desk(settings.rules)
-        self._assessor = Assessor(self._blocks, desk)
+        self._rule()
+
+    def _rule(self) -> None:
+        """Have patients judged by what was configured last: through the topic, or else by the settings."""
+        own, settings = self._own.rules, self._own.settings
+        self._intake.desks = desks = Desks(own or settings.configuration)
+        self._assessor = Assessor(self._blocks, desks)
 
     # ---------------------------------------------------------------------------------------------------- applying
 
@@ -233,6 +242,8 @@ class Lane:
                 own.models[entry.parameters.cohort] = entry.parameters
             else:
                 fate = "duplicate"
+        elif isinstance(entry, events.RulesConfigured):
+            fate = self._take_rules(entry)
         elif isinstance(entry, events.Configured):
             self._settle()
             self._configure(msgspec.json.decode(entry.settings, type=LaneSettings))
@@ -241,12 +252,27 @@ class Lane:
             fate = self._forget(entry)
         elif isinstance(entry, events.LaneBase):
             start = msgspec.msgpack.decode(entry.checkpoint, type=Checkpoint)
-            for name in ("clock", "complete_to", "models", "places", "service"):
+            for name in ("clock", "complete_to", "models", "places", "service", "rules"):
                 setattr(own, name, getattr(start, name))
             self._configure(start.settings)
         else:
             raise TypeError(f"{type(entry).__name__} without a patient's key")
         self._fate(fate)
+
+    def _take_rules(self, entry: events.RulesConfigured) -> str:
+        known, new = self._own.rules, entry.configuration
+        if known is not None and new.version <= known.version:
+            return "duplicate" if new == known else "late"
+        try:
+            check(new)
+        except ConfigurationError as error:
+            detail = printable("; ".join(error.problems)[:LONGEST_DETAIL])
+            dead_letters.write(self._out, b"rules", entry, self._offset, "invalid_rules", detail)
+            return "rejected"
+        self._settle()
+        self._own.rules = new
+        self._rule()
+        return "applied"
 
     def _start_from(self, key: bytes, base: events.PatientBase) -> None:
         """Take a patient over as the log before left it; what became of that log's inputs was counted there."""
@@ -385,6 +411,8 @@ class Lane:
     def _flush(self) -> None:
         """Filter all samples taken so far, and look for drift in what is settled."""
         self._blocks.flush()
+        for key, channels, samples in self._blocks.take_parted():
+            self.patients[key].gather(channels, samples)
         for block, name, surprise in self._blocks.take_settled():
             patient = self.patients[block.key]
             drift = patient.drifts.get(name)

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from math import inf
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Struct
 
 from stream_twin.alerts.nightsignal import Night, newest
@@ -22,42 +23,43 @@ FIRST_HOUR, LAST_HOUR = 0, 7
 """By the patient's clock; the night ends before the last."""
 WAITS_S = 120.0
 """After its end, for what is on its way."""
+WAITS_AGAIN_S = 900.0
+"""For a device that has not sent all of it."""
 
 
 class Nights(Struct, kw_only=True, omit_defaults=True):
     """Of one patient. ``start``, ``end``: of the night that is gathered; both inf without a time zone.
 
-    sums, counts: heart rates by slot; walked: slots with steps. first: ordinal of the date of the first recorded night; rates: of
-    each date since, 0 where it was not recorded. told: the newest night, with the level that was told then.
+    sums, counts: heart rates by slot, float64 and int32; nothing until the first one comes. walked: slots with steps. first:
+    ordinal of the date of the first recorded night; rates: of each date since, 0 where it was not recorded. told: the newest
+    night, with the level that was told then. due: value of ``complete_to`` at which to close the night.
     """
 
     zone: str | None = None
     start: float = inf
     end: float = inf
-    sums: list[float] = []
-    counts: list[int] = []
+    due: float = inf
+    sums: bytearray = msgspec.field(default_factory=bytearray)
+    counts: bytearray = msgspec.field(default_factory=bytearray)
     walked: list[int] = []
     first: int = 0
     rates: bytes = b""
     told: NightBelief | None = None
 
     def watch(self, zone: str | None, now: float) -> None:
-        """Gather the night that ``now`` is in, or the next one; a patient who moved to another zone begins anew."""
-        if zone != self.zone:
-            self.zone = zone
-            self._begin(now)
-
-    def _begin(self, now: float) -> None:
-        self.sums, self.counts, self.walked = [], [], []
-        if self.zone is None:
-            self.start = self.end = inf
+        """Gather the night that ``now`` is in, or the next one, by the clock of another zone from now on."""
+        self.zone = zone
+        if zone is None:
+            self._gather(inf, inf)
             return
-        day = datetime.fromtimestamp(now, ZoneInfo(self.zone)).date()
-        self.start, self.end = window(day, self.zone)
-        if self.end <= now:
-            self.start, self.end = window(day + timedelta(days=1), self.zone)
-        slots = round((self.end - self.start) / SLOT_S)
-        self.sums, self.counts = [0.0] * slots, [0] * slots
+        day = datetime.fromtimestamp(now, ZoneInfo(zone)).date()
+        if window(day, zone)[1] <= now:
+            day += timedelta(days=1)
+        self._gather(*window(day, zone))
+
+    def _gather(self, start: float, end: float) -> None:
+        self.start, self.end, self.due = start, end, end + WAITS_S
+        self.sums, self.counts, self.walked = bytearray(), bytearray(), []
 
     def take(self, signal: str, samples: Iterable[tuple[float, float]], period_s: float = 0.0) -> None:
         """Samples, (measured at, value), of one of :data:`SIGNALS`: each once, and of any time.
@@ -65,27 +67,32 @@ class Nights(Struct, kw_only=True, omit_defaults=True):
         Args:
             period_s: over which steps are counted, where they say.
         """
-        start, end, sums, counts = self.start, self.end, self.sums, self.counts
+        start, end = self.start, self.end
         for at, value in samples:
             if not start <= at < end or value != value:  # noqa: PLR0124  # NaN: taken back
                 continue
             slot = int((at - start) / SLOT_S)
             if signal == HEART:
-                sums[slot] += value
-                counts[slot] += 1
+                if not self.sums:
+                    slots = round((end - start) / SLOT_S)
+                    self.sums, self.counts = bytearray(8 * slots), bytearray(4 * slots)
+                memoryview(self.sums).cast("d")[slot] += value
+                memoryview(self.counts).cast("i")[slot] += 1
             elif value > 0:
                 first = max(0, int((at - max(period_s, 1.0) - start) // SLOT_S))
                 self.walked += [number for number in range(first, slot + 1) if number not in self.walked]
 
-    def close(self, now: float) -> bool:
+    def close(self) -> bool:
         """End the night that is gathered, and begin the next one. -> Whether a level was told."""
         if self.zone is None:
             return False
-        night = datetime.fromtimestamp(self.start, ZoneInfo(self.zone)).date()
-        still = [slot for slot in range(len(self.sums)) if slot not in self.walked]
-        count, end = sum(self.counts[slot] for slot in still), self.end
-        rate = sum(self.sums[slot] for slot in still) / count if count else 0.0
-        self._begin(max(now, end))
+        night, end = datetime.fromtimestamp(self.start, ZoneInfo(self.zone)).date(), self.end
+        sums, counts = memoryview(self.sums).cast("d"), memoryview(self.counts).cast("i")
+        still = [slot for slot in range(len(counts)) if slot not in self.walked]
+        count = sum(counts[slot] for slot in still)
+        rate = sum(sums[slot] for slot in still) / count if count else 0.0
+        del sums, counts
+        self._gather(*window(night + timedelta(days=1), self.zone))
         if not count:
             return False
         self._record(night, int(rate))

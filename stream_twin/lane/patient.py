@@ -1,5 +1,6 @@
 """Everything that a lane remembers of one patient, and its snapshot."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, nan
 from sys import intern
@@ -11,15 +12,18 @@ from msgspec.structs import replace
 
 from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
+from stream_twin.lane.condition import Condition
+from stream_twin.lane.nights import HEART, SIGNALS, WAITS_AGAIN_S, Nights
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.signals import Signal
-from stream_twin.twin.block import Block, SavedBlock
-from stream_twin.twin.blocks import Blocks
+from stream_twin.twin.block import AGE, CODE, COLUMNS, RAW, Block, SavedBlock
+from stream_twin.twin.blocks import Blocks, Channels
 from stream_twin.twin.migration import migrated
-from stream_twin.twin.model import PopulationModel, Populations
+from stream_twin.twin.model import WIDENED, PopulationModel, Populations
 
 SCHEMA = 2
 EVENTS_KEPT = 64
+DAY_S = 86400.0
 
 
 def seconds(instant: Instant) -> float:
@@ -136,6 +140,10 @@ class PatientState(Struct, kw_only=True, omit_defaults=True):
     """When the next example is due."""
     wake_at: float = inf
     rebuild: Rebuild | None = None
+    condition: Condition | None = None
+    """What events say; None: nothing yet."""
+    nights: Nights | None = None
+    """Where the profile has a time zone."""
 
 
 NO_PERIOD = 0.0
@@ -245,6 +253,10 @@ class Patient:
         self.timer_at = inf
         """The agenda's entry of this patient; ``wake_at`` of the state may have become later than that."""
 
+    @property
+    def population_name(self) -> str:
+        return self.population.population.name.removesuffix(WIDENED)
+
     def assignment(self, device: str) -> list[AssignedDevice]:
         assignments = self.state.assignments
         return [] if assignments is None else [a for a in assignments.devices if a.device_id == device]
@@ -263,9 +275,44 @@ class Patient:
         )
 
     def next_look(self) -> float:
-        """When rules, the model or what is held want a look though nothing arrives; inf: never."""
-        wake_at = self.state.book.wake_at
-        return min(self.state.example_at, self.state.hold_until, inf if wake_at is None else wake_at)
+        """When rules, the model, what is held or the end of a night want a look though nothing arrives; inf: never."""
+        state = self.state
+        wake_at, nights = state.book.wake_at, state.nights
+        return min(state.example_at, state.hold_until, inf if wake_at is None else wake_at, inf if nights is None else nights.due)
+
+    def samples_since(self, signal: str, at: float) -> list[float]:
+        """What the device of the newest sample of ``signal`` measured at ``at`` or later, as far as it is remembered."""
+        latest = self.latest[signal]
+        return [value for _, value in latest.block.since(at, (latest.channel,))]
+
+    def gather(self, channels: Channels, samples: Sequence[float]) -> None:
+        """Samples, as a block of these channels has them, for the night that they may be of."""
+        nights = self.state.nights
+        if nights is None or samples[-COLUMNS] < nights.start or samples[0] - samples[AGE] >= nights.end:
+            return
+        for number, (name, _) in enumerate(channels):
+            if name in SIGNALS:
+                own = [
+                    (samples[start] - samples[start + AGE], samples[start + RAW])
+                    for start in range(0, len(samples), COLUMNS)
+                    if samples[start + CODE] // 3 == number
+                ]
+                nights.take(name, own, self.latest[name].period_s)
+
+    def close_nights(self, complete_to: float) -> None:
+        """End the nights that are over and due; wait for a device that has not sent all of one, until the next begins."""
+        nights = self.state.nights
+        while nights is not None and nights.due <= complete_to:
+            heart = self.latest.get(HEART)
+            if heart is not None and heart.at < nights.end:
+                waits = min(nights.end + heart.block.lateness_s, nights.start + DAY_S)
+                if complete_to < waits:
+                    nights.due = min(waits, complete_to + WAITS_AGAIN_S)
+                    return
+            for block in self.blocks.values():
+                if block.slab.wanted and block.samples:
+                    self.gather(block.channels, block.samples)
+            nights.close()
 
     def block(self, signal: str) -> Block:
         """That of a signal which was measured."""

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from stream_twin.events import RuleConfiguration
+
 HOUR_S = 3600.0
 
 
@@ -28,3 +30,14 @@ class LaneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How often a patient of a cohort is scored and gives an example to learn from."""
     rules: dict[str, dict[str, Any]] = {}
     """Parameters of alert rules that differ from the rule's own, by rule name."""
+    rules_by_population: dict[str, dict[str, dict[str, Any]]] = {}
+    """The same for patients of a population, which go before those."""
+    rules_by_patient: dict[str, dict[str, dict[str, Any]]] = {}
+    """The same for single patients, which go before both."""
+
+    @property
+    def configuration(self) -> RuleConfiguration:
+        """What settings say of rules."""
+        return RuleConfiguration(
+            version=0, rules=self.rules, populations=self.rules_by_population, patients=self.rules_by_patient
+        )

@@ -6,6 +6,7 @@ take next.
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Collection
 from math import inf, isnan, nan
 from struct import Struct as Packed
 
@@ -35,7 +36,7 @@ Shown = NDArray[np.float32]
 class Slab:
     """All states of one layout, a row each; and the samples filed for them, which :meth:`apply` takes in."""
 
-    def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
+    def __init__(self, plan: Plan, catalogue: Catalogue, wanted: frozenset[str] = frozenset()) -> None:
         self.plan = plan
         self.where = Row.of(plan.layout)
         self.empty = empty(plan.layout)
@@ -52,6 +53,8 @@ class Slab:
         """The samples, as blocks have them."""
         self.marked: list[tuple[int, Block, int]] = []
         """Numbers of samples filed before which the state becomes a checkpoint: of which block, before which sample of it."""
+        self.wanted = any(signal.name in wanted for signal in plan.signals)
+        """Somebody wants samples when they are settled."""
         self._free: list[int] = []
         self._signals = np.array([catalogue.order[signal.name] for signal in plan.signals])[plan.layout.channel_signal]
 
@@ -167,6 +170,17 @@ class Block:
         stats = self.slab.stats(settled)
         last = max(channels, key=lambda channel: stats[channel, LAST_AT])
         return float(stats[last, LAST_VALUE]), float(stats[last, LAST_AT])
+
+    def since(self, at: float, channels: Collection[int]) -> list[tuple[float, float]]:
+        """Time and value of what is remembered of ``channels`` and was measured at ``at`` or later, the newest first."""
+        samples, found = self.samples, []
+        for start in range(len(samples) - COLUMNS, -1, -COLUMNS):
+            if samples[start] < at:
+                break
+            measured_at, value = samples[start] - samples[start + AGE], samples[start + RAW]
+            if measured_at >= at and samples[start + CODE] // 3 in channels and not isnan(value):
+                found.append((measured_at, value))
+        return found
 
     def version(self, index: int) -> int:
         return 1 if self.versions is None else self.versions[index]

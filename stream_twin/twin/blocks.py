@@ -48,6 +48,9 @@ LIMITED = 2 * CHECKPOINT_EVERY * COLUMNS
 """With fewer numbers of samples no block is over any limit."""
 
 Fate = Literal["applied", "duplicate", "late", "conflict"]
+Channels = tuple[tuple[str, str | None], ...]
+Parted = tuple[bytes, Channels, "array[float]"]
+"""Of a patient: the channels that a block had then, and samples as it has them."""
 
 
 def series_identity(first: int, number: int) -> bytes:
@@ -58,9 +61,12 @@ def series_identity(first: int, number: int) -> bytes:
 class Blocks:
     """All blocks of a lane; their states lie together by layout, as the kernel wants them."""
 
-    def __init__(self, catalogue: Catalogue, pending_limit: int = 4000) -> None:
+    def __init__(self, catalogue: Catalogue, pending_limit: int = 4000, wanted: frozenset[str] = frozenset()) -> None:
+        """``wanted``: signals whose samples somebody wants when they are settled, see :meth:`take_parted`."""
         self.pending_limit = pending_limit
         self._catalogue = catalogue
+        self._wanted = wanted
+        self._parted: list[Parted] = []
         self._slabs: dict[int, Slab] = {}
         self._lateness: dict[float, float] = {}
         """Each that a loaded block has, so that blocks share it."""
@@ -85,7 +91,7 @@ class Blocks:
     def slab(self, plan: Plan) -> Slab:
         slab = self._slabs.get(id(plan))
         if slab is None:
-            slab = self._slabs[id(plan)] = Slab(plan, self._catalogue)
+            slab = self._slabs[id(plan)] = Slab(plan, self._catalogue, self._wanted)
         return slab
 
     def new(self, key: bytes, population: PopulationModel, devices: Mapping[str, str | None], lateness_s: float) -> Block:
@@ -350,6 +356,8 @@ class Blocks:
         self._chunks(block, np.frombuffer(block.checkpoints[0][1]), state)
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
         block.base += count
+        if block.slab.wanted:
+            self._parted.append((block.key, block.channels, block.samples[: count * COLUMNS]))
         if count == len(block):
             block.samples, block.versions, block.checkpoints = array("d"), None, ()
             block.ids.clear()
@@ -442,6 +450,12 @@ class Blocks:
     def forget_settled(self, key: bytes) -> None:
         """Drop what was settled of one patient since last taken."""
         self._settled = [entry for entry in self._settled if entry[0].key != key]
+        self._parted = [entry for entry in self._parted if entry[0] != key]
+
+    def take_parted(self) -> "list[Parted]":
+        """Samples that were settled since last taken, of blocks with signals that somebody wants."""
+        taken, self._parted = self._parted, []
+        return taken
 
     def take_settled(self) -> list[tuple[Block, str, float]]:
         """Blocks and signals of which a chunk was settled since last taken, with its mean standardised innovation."""

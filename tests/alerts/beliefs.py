@@ -1,12 +1,13 @@
 """Beliefs of all kinds, made by hypothesis: whatever may be missing is missing somewhere."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from hypothesis import strategies as st
 
 from stream_twin.events import Limits, Profile, Risk
 from stream_twin.signals import load
-from stream_twin.twin.belief import Belief, DeviceBelief, Expected, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, Expected, NightBelief, SignalBelief
 
 CATALOGUE = load()
 NOW = 1_772_150_400.0
@@ -75,6 +76,8 @@ def beliefs(draw: st.DrawFn) -> Belief:
             valid_from=0.0,
             age_years=draw(st.sampled_from([None, 5, 70])),
             time_zone=draw(st.sampled_from([None, "Europe/Berlin"])),
+            pregnant=draw(st.sampled_from([None, None, True])),
+            spo2_scale=draw(st.sampled_from([1, 2])),
             limits={name: limits for name in names if draw(st.booleans())},
         ),
         signals={name: draw(signals(name)) for name in names},
@@ -82,7 +85,14 @@ def beliefs(draw: st.DrawFn) -> Belief:
         risk=draw(st.sampled_from([None, risk])),
         watched_since=NOW - draw(st.sampled_from([0.0, 3600.0, 1e6])),
         expects=draw(expectations()),
+        oxygen=draw(st.sampled_from([None, (True, NOW - 60), (False, NOW - 1e6)])),
+        consciousness=draw(st.sampled_from([None, ("alert", NOW - 60), ("confusion", NOW - 60), ("pain", NOW - 1e6)])),
+        night=draw(st.one_of(st.none(), st.sampled_from([0, 1, 2]).map(night))),
     )
+
+
+def night(level: int) -> NightBelief:
+    return NightBelief(date=date(2026, 2, 27), at=NOW - 3600, rate=61 + 2 * level, baseline=60, level=level, nights=9)
 
 
 @st.composite

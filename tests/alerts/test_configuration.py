@@ -90,6 +90,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 CONFIGURATION = RuleConfiguration(
+    version=0,
     rules={"limits": {"hold_s": 100, "release_s": 7}},
     populations={"ward": {"limits": {"hold_s": 200}, "silence": {"missed": 9}}},
     patients={"p-1": {"limits": {"hold_s": 400}}},

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_twin.alerts.news2 import PARAMETERS, Observations, not_applicable, score
+from stream_twin.alerts.rules.news2 import told
 from stream_twin.events import Profile
+from stream_twin.twin.belief import Belief
+from tests.alerts.beliefs import NOW
 
 FIELDS = [
     ("respiratory_rate", [(3, 8, 3), (9, 11, 1), (12, 20, 0), (21, 24, 2), (25, 80, 3)]),
@@ -162,3 +165,17 @@ def test_the_range_is_no_wider_than_what_is_missing_makes_it(whole, scale, missi
 def test_for_whom_it_does_not_apply(profile, words):
     reason = not_applicable(Profile(patient_id="p", valid_from=0.0, **profile))
     assert (reason is None) if words is None else (words in reason)
+
+
+def believed(**profile):
+    return Belief("p", NOW, NOW, NOW, Profile(patient_id="p", valid_from=0.0, **profile))
+
+
+def test_what_is_told_of_the_score_now():
+    assert told(believed(age_years=9)) == "NEWS2 does not apply: the patient is 9 years old, and it is for adults from 16"
+    assert told(believed()).startswith(
+        "NEWS2 0 to 20 (limit 5); not known: breathing, oxygen saturation, whether oxygen is given"
+    )
+    belief = believed()
+    belief.consciousness = ("voice", NOW - 60)
+    assert told(belief).startswith("NEWS2 3 to 20 (3 in one parameter): consciousness: voice (3); not known: breathing")

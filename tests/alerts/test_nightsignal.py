@@ -7,6 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_twin.alerts.nightsignal import live, newest, nightly, retrospective
+from stream_twin.alerts.rules.nightsignal import told
+from stream_twin.events import Profile
+from stream_twin.twin.belief import Belief, NightBelief
+from tests.alerts.beliefs import NOW
 
 FIRST = date(2026, 1, 1)
 
@@ -184,3 +188,12 @@ def test_the_retrospective_rule_has_a_row_for_each_recorded_and_filled_night(rat
             index = (night.date - FIRST).days
             assert rates[index] is None
             assert None not in (rates[index - 1], rates[index + 1], rates[index + 2])
+
+
+def test_what_is_told_of_the_newest_night():
+    belief = Belief("p", NOW, NOW, NOW, Profile(patient_id="p", valid_from=0.0))
+    assert told(belief) == "NightSignal does not run: the profile has no time zone"
+    belief = Belief("p", NOW, NOW, NOW, Profile(patient_id="p", valid_from=0.0, time_zone="Europe/Berlin"))
+    assert told(belief) == "NightSignal: no night with a heart rate yet"
+    belief.night = NightBelief(FIRST, NOW, 63, 60, 1, 8)
+    assert told(belief) == "NightSignal yellow: resting heart rate 63 /min in the night to 2026-01-01, usual 60, after 8 nights"

@@ -162,8 +162,30 @@ def test_what_would_become_a_dead_letter_is_not_sent(kafka: str, prefix: str, ar
     assert list(reader.read(Broker(kafka), f"{prefix}patient.profiles")) == []
 
 
+def test_parameters_of_rules_are_put_in_force_under_the_next_version(kafka: str, prefix: str, tmp_path: Path) -> None:
+    create(kafka, prefix)
+    at = ("--broker", kafka, "--prefix", prefix)
+    assert "nothing was put in force" in run("rules", "show", *at).stdout
+    (tmp_path / "rules.toml").write_text("[rules.limits]\nhold_s = 120\nurgent.spo2 = [80, inf]\n")
+    file = str(tmp_path / "rules.toml")
+    assert "version 1 is in force" in run("rules", "apply", file, *at, "--by", "dr-1").stdout
+    assert "version 1 says the same" in run("rules", "apply", file, *at).stdout
+    (tmp_path / "shown.json").write_text(run("rules", "show", *at).stdout)
+    shown = json.loads((tmp_path / "shown.json").read_text())
+    assert shown == {"version": 1, "by": "dr-1", "rules": {"limits": {"hold_s": 120, "urgent": {"spo2": [80, None]}}}}
+    assert "version 1 says the same" in run("rules", "apply", str(tmp_path / "shown.json"), *at).stdout
+    (tmp_path / "rules.toml").write_text("[rules.limits]\nhold_s = 60\n")
+    assert "version 2 is in force" in run("rules", "apply", file, *at).stdout
+    (tmp_path / "rules.toml").write_text("[rules.limits]\nhold_s = -1\n")
+    wrong = run("rules", "apply", file, *at)
+    assert "rules.limits.hold_s = -1" in str(wrong.exception)
+    assert json.loads(run("rules", "show", *at).stdout)["version"] == 2
+
+
 def test_a_worker_is_audited_and_a_doubled_alert_is_found(kafka: str, prefix: str, tmp_path: Path) -> None:
     create(kafka, prefix)
+    (tmp_path / "rules.toml").write_text('[populations.home.limits]\nhold_s = 120\n[patients."home-01".news2]\nhold_s = 60\n')
+    assert run("rules", "apply", str(tmp_path / "rules.toml"), "--broker", kafka, "--prefix", prefix).exit_code == 0
     Player(Broker(kafka), prefix, Pacing()).play(Ward(8, seed=3, hours=1.5))
     with worker(kafka, prefix, "--clock", "stream") as address:
         healthy = run("doctor", "--broker", kafka, "--prefix", prefix, "--group", prefix, "--partition-count", LANES)

@@ -83,8 +83,7 @@ class News2(Rule[News2Parameters]):
         if reason is not None:
             return [] if told is None else [Verdict(subject=SUBJECT, active=False, reason=f"NEWS2 does not apply: {reason}")]
         taken = _taken(belief, parameters)
-        values: dict[str, Any] = {name: value for name, (value, _, _) in taken.items()}
-        found = score(Observations(**values), belief.profile.spo2_scale)
+        found = _score(belief, taken)
         at = max((at for _, at, _ in taken.values()), default=belief.at)
         by_sensor = any(one is not None and one.quality != "by hand" for _, _, one in taken.values())
         red = found.red
@@ -112,6 +111,15 @@ class News2(Rule[News2Parameters]):
                 devices=_devices(belief, found, taken),
             )
         ]
+
+
+def told(belief: Belief, parameters: News2Parameters | None = None) -> str:
+    """The score now, in a sentence; or why there is none."""
+    reason = not_applicable(belief.profile)
+    if reason is not None:
+        return f"NEWS2 does not apply: {reason}"
+    taken = _taken(belief, parameters or News2.defaults)
+    return _reason(belief, _score(belief, taken), taken)
 
 
 Taken = dict[str, tuple[Any, float, Measured | None]]
@@ -159,6 +167,11 @@ def _taken(belief: Belief, parameters: News2Parameters) -> Taken:
     return {name: taken[name] for name in PARAMETERS if name in taken}
 
 
+def _score(belief: Belief, taken: Taken) -> Score:
+    values: dict[str, Any] = {name: value for name, (value, _, _) in taken.items()}
+    return score(Observations(**values), belief.profile.spo2_scale)
+
+
 def _max_age(belief: Belief, name: str, one: Measured, parameters: News2Parameters) -> float:
     by_hand = parameters.max_age_s[name]
     if one.quality == "by hand":
@@ -173,9 +186,11 @@ def _range(found: Score) -> str:
 
 
 def _reason(belief: Belief, found: Score, taken: Taken) -> str:
-    limit = f"limit {EMERGENCY if found.low >= EMERGENCY else URGENT}" if found.low >= URGENT else f"{RED} in one parameter"
+    limit = f"limit {EMERGENCY if found.low >= EMERGENCY else URGENT}"
+    if found.low < URGENT and found.red:
+        limit = f"{RED} in one parameter"
     parts = [f"{_value(belief, name, taken[name])} ({low})" for name, (low, _) in found.points.items() if low]
-    text = f"{_range(found)} ({limit}): {', '.join(parts)}"
+    text = f"{_range(found)} ({limit})" + (f": {', '.join(parts)}" if parts else "")
     if found.missing:
         text += f"; not known: {', '.join(NAMES[name] for name in found.missing)}"
     signals = {name: one for name, (_, _, one) in taken.items() if one is not None}

@@ -7,15 +7,30 @@ from msgspec import Meta
 from stream_twin.alerts.handling import Case
 from stream_twin.alerts.nightsignal import RED
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
-from stream_twin.twin.belief import Belief
+from stream_twin.twin.belief import Belief, NightBelief
 
 SUBJECT = "night"
+COLOURS = ("green", "yellow", "red")
 
 
 class NightSignalParameters(Parameters, frozen=True, kw_only=True):
     max_age_s: Annotated[
         float, Meta(gt=0, description="A night is not judged longer after its end; by default the next one is late by 6 hours.")
     ] = 30 * 3600.0
+
+
+def told(belief: Belief) -> str:
+    """The newest level, in a sentence; or why there is none."""
+    night = belief.night
+    if belief.profile.time_zone is None:
+        return "NightSignal does not run: the profile has no time zone"
+    if night is None:
+        return "NightSignal: no night with a heart rate yet"
+    return f"NightSignal {COLOURS[night.level]}: {_values(night)}, after {night.nights} nights"
+
+
+def _values(night: NightBelief) -> str:
+    return f"resting heart rate {night.rate:.0f} /min in the night to {night.date}, usual {night.baseline}"
 
 
 class NightSignal(Rule[NightSignalParameters]):
@@ -35,12 +50,10 @@ class NightSignal(Rule[NightSignalParameters]):
         night = belief.night
         if night is None or belief.at - night.at > parameters.max_age_s:
             return []
-        values = f"{night.rate:.0f} /min in the night to {night.date}, usual {night.baseline}"
         if night.level < 2:
             if SUBJECT not in standing.alerts:
                 return []
-            colour = "yellow" if night.level else "green"
-            text = f"resting heart rate {values}: NightSignal is {colour}"
+            text = f"{_values(night)}: NightSignal is {COLOURS[night.level]}"
             return [Verdict(subject=SUBJECT, active=False, reason=text, at=night.at)]
         above = night.rate - night.baseline
         return [
@@ -48,7 +61,7 @@ class NightSignal(Rule[NightSignalParameters]):
                 subject=SUBJECT,
                 active=True,
                 priority="low",
-                reason=f"Resting heart rate up for two nights: {values} (limit {RED} above usual in both)",
+                reason=f"Up for two nights: {_values(night)} (limit {RED} above usual in both)",
                 evidence={
                     "date": night.date.isoformat(),
                     "rate": night.rate,
