@@ -10,6 +10,7 @@ import msgspec
 from stream_twin.alerts.configuration import Desks
 from stream_twin.events import AssignedDevice, DriverEstimate, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
+from stream_twin.lane.days import NAMES, Days
 from stream_twin.lane.nights import Nights
 from stream_twin.lane.patient import DAY_S, Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
@@ -56,6 +57,7 @@ class Assessor:
             if patient.state.watched_since == -inf:  # since before the lane's first tick
                 patient.state.watched_since = own.clock
             _watch_nights(patient, max(own.complete_to, own.clock - DAY_S))
+            _watch_days(patient, max(own.complete_to, own.clock - DAY_S))
         for start in range(0, len(due), TOGETHER):
             self._assess(due[start : start + TOGETHER], own, out, at_tick)
 
@@ -123,6 +125,8 @@ class Assessor:
             belief.oxygen, belief.consciousness = state.condition.oxygen_at(at), state.condition.consciousness_at(at)
         if state.nights is not None:
             belief.night = state.nights.told
+        if state.days is not None:
+            belief.onset = state.days.told
         belief.samples_since = patient.samples_since
         assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
         for name in {**state.devices, **assigned}:
@@ -224,6 +228,19 @@ def _watch_nights(patient: Patient, complete_to: float) -> None:
         nights.watch(zone, complete_to)
     if nights.due <= complete_to:
         patient.close_nights(complete_to)
+
+
+def _watch_days(patient: Patient, complete_to: float) -> None:
+    state = patient.state
+    days, zone = state.days, None if state.profile is None else state.profile.time_zone
+    if days is None:
+        if zone is None or NAMES.keys().isdisjoint(patient.latest):
+            return
+        days = state.days = Days()
+    if days.zone != zone:
+        days.watch(zone, complete_to)
+    if days.due <= complete_to:
+        patient.close_days(complete_to)
 
 
 def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: Latest) -> SignalBelief:

@@ -1,10 +1,12 @@
-"""What a wearable sums up once a day, gathered by the patient's clock for :mod:`stream_twin.alerts.onset`.
+"""What a wearable sums up once a day, by the patient's clock, for :mod:`stream_twin.alerts.onset`.
 
 A day ends at noon: a night is told in its morning, steps at their midnight, so both are in, and people hear of it by daylight.
+Each day is judged once, for good, when it is over and something of it is known.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from math import inf, isnan
+from math import inf
 from statistics import median
 from zoneinfo import ZoneInfo
 
@@ -23,61 +25,66 @@ NAMES = {
 }
 """Signals of the catalogue, and what they are called in :data:`stream_twin.alerts.onset.SIGNALS`."""
 NOON = time(12)
-SETTLES_S = 3600.0
-"""A device that tells several days at once has told them after this."""
-DAYS_KEPT, VALUES_KEPT = 30, 48
+WAITS_S = 3600.0
+"""For a device that has told nothing of a day that is over."""
+LONGEST_WAIT_S = 86400.0
 EPOCH = date(1970, 1, 1)
 
 
 class Days(Struct, kw_only=True, omit_defaults=True):
-    """Of one patient. gathered: by number of the day (1970-01-01 is 0) and signal, (measured at, value). due: when to close what
-    is over; inf: nothing is gathered. known: what is usual for the person; told: of the newest closed day."""
+    """Of one patient. day: the number (1970-01-01 is 0) of the day that is awaited, from ``start`` to ``end``; both inf without
+    a time zone. due: value of ``complete_to`` at which to judge it. known: what is usual; told: of the newest judged day."""
 
-    gathered: dict[int, dict[str, list[tuple[float, float]]]] = {}
+    zone: str | None = None
+    day: int = 0
+    start: float = inf
+    end: float = inf
     due: float = inf
     known: Saved | None = None
     told: OnsetBelief | None = None
 
-    def take(self, signal: str, at: float, value: float, zone: str, now: float) -> None:
-        """A sample of one of :data:`NAMES`; of a day that is closed it comes too late. NaN: taken back.
+    def watch(self, zone: str | None, now: float) -> None:
+        """Await the day before the one that ``now`` is in, which may have just been told, by the clock of another zone."""
+        self.zone = zone
+        if zone is None:
+            self.start = self.end = self.due = inf
+            return
+        local = datetime.fromtimestamp(now, ZoneInfo(zone))
+        before = (local.date() - EPOCH).days + (local.time() >= NOON) - 1
+        self._await(before if self.known is None else max(before, self.known.day + 1))
+        self.due = max(self.due, now + WAITS_S)
+
+    def _await(self, day: int) -> None:
+        assert self.zone is not None
+        self.day, self.start, self.end = day, noon(day - 1, self.zone), noon(day, self.zone)
+        self.due = self.end
+
+    def close(self, found: Mapping[str, Sequence[float]], now: float) -> None:
+        """The awaited day is due: judge it, or wait for what its devices have not told yet.
 
         Args:
-            at: when it was measured, or the end of what it sums up. now: ``complete_to`` of the lane.
+            found: by signal of :data:`NAMES` what was measured after ``start`` and not after ``end``; the median counts.
+            now: ``complete_to`` of the lane.
         """
-        local = datetime.fromtimestamp(at, ZoneInfo(zone))
-        day = (local.date() - EPOCH).days + (local.time() > NOON)
-        if self.known is not None and day <= self.known.day:
+        values = {NAMES[signal]: median(several) for signal, several in found.items() if several}
+        if not values and now < self.end + LONGEST_WAIT_S:
+            self.due = min(now + WAITS_S, self.end + LONGEST_WAIT_S)
             return
-        values = self.gathered.setdefault(day, {}).setdefault(signal, [])
-        values[:] = [known for known in values if known[0] != at]
-        if not isnan(value) and len(values) < VALUES_KEPT:
-            values.append((at, value))
-        while len(self.gathered) > DAYS_KEPT:
-            del self.gathered[min(self.gathered)]
-        self.due = max(end_of(min(self.gathered), zone), now + SETTLES_S)
-
-    def close(self, now: float, zone: str) -> None:
-        """Judge the days that are over, in order, each once and for good."""
-        for day in sorted(self.gathered):
-            if end_of(day, zone) > now:
-                break
-            values = {
-                NAMES[signal]: median(value for _, value in found) for signal, found in self.gathered.pop(day).items() if found
-            }
+        if values:
             onset = Onset() if self.known is None else Onset.load(self.known)
-            night = onset.follow(day, values)
+            night = onset.follow(self.day, values)
             self.known = onset.save()
             self.told = OnsetBelief(
-                date=EPOCH + timedelta(days=day),
-                at=end_of(day, zone),
+                date=EPOCH + timedelta(days=self.day),
+                at=self.end,
                 evidence=night.evidence,
                 chance=night.chance,
                 days=onset.days_seen,
                 values={name: values[name] for name in night.usual},
                 usual=night.usual,
             )
-        self.due = end_of(min(self.gathered), zone) if self.gathered else inf
+        self._await(self.day + 1)
 
 
-def end_of(day: int, zone: str) -> float:
+def noon(day: int, zone: str) -> float:
     return datetime.combine(EPOCH + timedelta(days=day), NOON, ZoneInfo(zone)).timestamp()

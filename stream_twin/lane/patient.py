@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from stream_twin.alerts.desk import AlertBook
 from stream_twin.events import AssignedDevice, DeviceAssignments, DeviceKind, Instant, Profile, Risk
 from stream_twin.lane.condition import Condition
+from stream_twin.lane.days import NAMES, Days
 from stream_twin.lane.nights import HEART, SIGNALS, WAITS_AGAIN_S, Nights
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.signals import Signal
@@ -144,6 +145,8 @@ class PatientState(Struct, kw_only=True, omit_defaults=True):
     """What events say; None: nothing yet."""
     nights: Nights | None = None
     """Where the profile has a time zone."""
+    days: Days | None = None
+    """There, and once something was measured that is summed up once a day."""
 
 
 NO_PERIOD = 0.0
@@ -275,10 +278,11 @@ class Patient:
         )
 
     def next_look(self) -> float:
-        """When rules, the model, what is held or the end of a night want a look though nothing arrives; inf: never."""
+        """When rules, the model, what is held or the end of a night or day want a look though nothing arrives; inf: never."""
         state = self.state
-        wake_at, nights = state.book.wake_at, state.nights
-        return min(state.example_at, state.hold_until, inf if wake_at is None else wake_at, inf if nights is None else nights.due)
+        wake_at, nights, days = state.book.wake_at, state.nights, state.days
+        over = min(inf if nights is None else nights.due, inf if days is None else days.due)
+        return min(state.example_at, state.hold_until, inf if wake_at is None else wake_at, over)
 
     def samples_since(self, signal: str, at: float) -> list[float]:
         """What the device of the newest sample of ``signal`` measured at ``at`` or later, as far as it is remembered."""
@@ -313,6 +317,17 @@ class Patient:
                 if block.slab.wanted and block.samples:
                     self.gather(block.channels, block.samples)
             nights.close()
+
+    def close_days(self, complete_to: float) -> None:
+        """Judge the days that are over, from what is remembered of them: at least the newest sample of each signal."""
+        days = self.state.days
+        while days is not None and days.due <= complete_to:
+            found = {}
+            for name in NAMES.keys() & self.latest.keys():
+                latest = self.latest[name]
+                known = dict(latest.block.since(days.start, (latest.channel,))) or {latest.at: latest.value}
+                found[name] = [value for at, value in known.items() if days.start < at <= days.end]
+            days.close(found, complete_to)
 
     def block(self, signal: str) -> Block:
         """That of a signal which was measured."""

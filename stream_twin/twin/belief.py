@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from math import erf, inf, nan, sqrt
+from math import erf, nan, sqrt
 from statistics import median
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -202,8 +202,6 @@ class Belief:
     """Of ACVPU: alert, confusion, voice, pain, unresponsive; and when it was found."""
     night: NightBelief | None = None
     onset: OnsetBelief | None = None
-    onset_due: float = inf
-    """Value of ``complete_to`` from which another day is over."""
     samples_since: Callable[[str, float], list[float]] | None = field(default=None, compare=False, repr=False)
     """Values of a signal measured by the device of its newest sample, from a time on; asked only where a rule wants them."""
     expects: Callable[[str, Sequence[float]], list[Expected]] | None = field(default=None, compare=False, repr=False)

@@ -5,7 +5,6 @@ from datetime import date, timedelta
 import pytest
 
 from stream_twin.alerts.desk import AlertBook, Desk
-from stream_twin.alerts.rules.onset import Onset, OnsetParameters
 from stream_twin.events import AlertChange, Profile
 from stream_twin.twin.belief import Belief, OnsetBelief
 
@@ -73,11 +72,3 @@ def test_a_larger_budget_asks_for_less_and_a_smaller_one_for_more() -> None:
 
 def test_a_day_long_over_is_not_judged() -> None:
     assert told(day(0, 3.0, 0.008, ILL), after_s=37 * 3600.0) == []
-
-
-def test_it_wants_to_be_asked_when_the_next_day_is_over() -> None:
-    belief = Belief("p-1", NOON, NOON, NOON, Profile(patient_id="p-1", valid_from=0.0))
-    rule = Onset()
-    assert rule.wake_at(belief, OnsetParameters(), None) is None  # type: ignore[arg-type]  # not looked at
-    belief.onset_due = NOON + DAY_S
-    assert rule.wake_at(belief, OnsetParameters(), None) == NOON + DAY_S  # type: ignore[arg-type]  # not looked at

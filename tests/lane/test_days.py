@@ -1,100 +1,137 @@
-"""Days gathered by the patient's clock, and judged once each when they are over."""
+"""Days through the lane: judged at noon by the patient's clock, the same whatever the batches."""
 
-import math
 import random
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 
 from stream_twin.alerts.onset import SIGNALS, Onset
-from stream_twin.lane.days import NAMES, SETTLES_S, Days, end_of
+from stream_twin.lane import Lane
+from stream_twin.lane.days import EPOCH, LONGEST_WAIT_S, NAMES, WAITS_S, Days
+from tests.lane.log import CATALOGUE, Log, alerts, applied, state
 
 ZONE = "Europe/Berlin"
-DAY_S = 86400.0
+FIRST = datetime(2025, 3, 10, tzinfo=ZoneInfo(ZONE))
 HEART = "resting_heart_rate"
+ILL = range(30, 36)
 
 
-def at(day: int, hour: float, month: int = 2) -> float:
-    return datetime(2026, month, day, int(hour), round(hour % 1 * 60), tzinfo=ZoneInfo(ZONE)).timestamp()
+def at(day: int, hour: float = 0.0) -> float:
+    """By the wall clock of the zone, whose summer begins on day 20."""
+    midnight = datetime.combine(FIRST.date() + timedelta(days=day), datetime.min.time(), ZoneInfo(ZONE))
+    return midnight.timestamp() + hour * 3600
 
 
-def told(days: Days) -> dict[str, Any] | None:
-    return None if days.told is None else {"date": str(days.told.date), **days.told.values}
+def measured(days: int = 40) -> list[dict[str, float]]:
+    chance = random.Random(5)
+    return [
+        {
+            HEART: round(62 + chance.gauss(0, 1) + 7 * (day in ILL), 1),
+            "rmssd": round(40 + chance.gauss(0, 3) - 12 * (day in ILL), 1),
+            "steps_daily": float(round(8000 + chance.gauss(0, 1500))),
+        }
+        for day in range(days)
+    ]
 
 
-def test_a_day_is_from_noon_to_noon() -> None:
+def sent(zone: str | None = ZONE, told_at: float = 7.5, kind: str = "syncing", every_s: int = 3600) -> Log:
+    """The night is known in the morning, steps of the day before at midnight; told at some hour of the day."""
+    log = Log()
+    log.profile("p", age_years=40, time_zone=zone)
+    values = measured()
+    log.tick(at(0))
+    waiting = list(range(len(values)))
+    for now in range(int(at(0)), int(at(len(values), 18)), every_s):
+        while waiting and at(waiting[0], told_at) <= now:
+            day = waiting.pop(0)
+            for name, value in values[day].items():
+                moment = at(day) if name == "steps_daily" else at(day, 7)
+                log.sample("p", name, moment, value, device_id="ring", device_kind=kind)
+        log.tick(float(now + every_s))
+    return log
+
+
+def onsets(outputs):
+    return [change for change in alerts(outputs) if change.rule == "onset"]
+
+
+def test_an_illness_is_told_at_noon_with_what_moved() -> None:
+    lane, outputs = applied(sent().records)
+    raised, resolved = onsets(outputs)
+    assert (raised.state, raised.priority) == ("raised", "low")
+    assert raised.at in {at(day, 12) for day in (30, 31, 32)}
+    assert "resting heart rate" in raised.reason
+    assert "above usual (62)" in raised.reason
+    assert "heart-rate variability" in raised.reason
+    assert resolved.state == "resolved"
+    onset = Onset()
+    for day, values in enumerate(measured()):
+        night = onset.follow((FIRST.date() - EPOCH).days + day, {NAMES[name]: value for name, value in values.items()})
+    told = lane.belief("p").onset
+    assert (told.evidence, told.chance, told.days, told.date) == (night.evidence, night.chance, 40, date(2025, 4, 18))
+
+
+def test_without_a_time_zone_there_are_no_days() -> None:
+    lane, outputs = applied(sent(zone=None).records)
+    assert onsets(outputs) == []
+    assert lane.belief("p").onset is None
+
+
+@pytest.mark.parametrize("told_at", [15.0, 30.0])
+def test_a_device_that_tells_a_day_after_its_noon(told_at: float) -> None:
+    lane, outputs = applied(sent(told_at=told_at).records)
+    assert onsets(outputs)[0].state == "raised"
+    assert lane.belief("p").onset.days == 40
+
+
+def test_a_streaming_device_may_tell_them_too() -> None:
+    lane, _ = applied(sent(kind="streaming").records)
+    assert lane.belief("p").onset.days == 40
+
+
+def test_the_same_whatever_the_batches_and_after_a_restore() -> None:
+    log = sent().records
+    whole, outputs = applied(log)
+    lane, parts = applied(log, batch=7)
+    assert state(lane) == state(whole)
+    assert onsets(parts) == onsets(outputs)
+    half = len(log) * 4 // 5
+    first, before = applied(log[:half])
+    snapshots = [(key, first.snapshot(key)) for key in first.patients]
+    restored = Lane.restore(0, CATALOGUE, first.checkpoint(), snapshots)
+    after = restored.apply(log[half:]).outputs
+    assert state(restored) == state(whole)
+    assert onsets([*before, *after]) == onsets(outputs)
+
+
+def test_a_day_of_summer_time_is_an_hour_shorter() -> None:
     days = Days()
-    for moment, value in ((at(3, 12.25), 61.0), (at(4, 0), 62.0), (at(4, 12), 63.0), (at(4, 12.25), 80.0)):
-        days.take(HEART, moment, value, ZONE, at(3, 13))
-    days.close(at(4, 11.9), ZONE)
-    assert told(days) is None
-    days.close(at(4, 12), ZONE)
-    assert told(days) == {"date": "2026-02-04", HEART: 62.0}
-    assert days.due == at(5, 12)
+    days.watch(ZONE, at(20, 13))
+    assert (days.start, days.end) == (at(19, 12), at(19, 12) + 23 * 3600)
 
 
-def test_a_day_of_summer_time_ends_at_noon_too() -> None:
+def test_a_day_of_which_nothing_is_known_is_waited_for_and_then_left_out() -> None:
     days = Days()
-    days.take(HEART, at(29, 7, 3), 60.0, ZONE, at(29, 7, 3))
-    assert days.due == at(29, 12, 3) == at(28, 12, 3) + 23 * 3600
-
-
-def test_what_comes_after_its_day_was_judged_is_too_late() -> None:
-    days = Days()
-    days.take(HEART, at(4, 7), 60.0, ZONE, at(4, 7))
-    days.close(at(4, 12), ZONE)
-    before = msgspec.msgpack.encode(days)
-    days.take(HEART, at(4, 8), 90.0, ZONE, at(4, 13))
-    assert msgspec.msgpack.encode(days) == before
-
-
-def test_a_device_may_tell_several_days_at_once() -> None:
-    days, onset = Days(), Onset()
-    for day in range(1, 21):
-        days.take(HEART, at(day, 7), 60.0 + day % 3, ZONE, at(21, 9))
-    assert days.due == at(21, 9) + SETTLES_S
-    days.close(days.due, ZONE)
-    for day in range(1, 21):
-        number = round(at(day, 12) / DAY_S - 0.5)
-        night = onset.follow(number, {HEART: 60.0 + day % 3})
+    days.watch(ZONE, at(4, 7))
+    days.close({}, at(3, 12))
+    assert (days.due, days.end) == (at(3, 12) + WAITS_S, at(3, 12))
+    days.close({HEART: []}, at(3, 12) + LONGEST_WAIT_S)
+    assert (days.told, days.end) == (None, at(4, 12))
+    days.close({HEART: [60.0, 90.0, 61.0]}, at(4, 12))
     assert days.told is not None
-    assert (days.told.evidence, days.told.days, days.told.at) == (night.evidence, 20, at(20, 12))
-    assert days.due == math.inf
+    assert (days.told.values, days.told.days, days.end) == ({HEART: 61.0}, 1, at(5, 12))
 
 
-def test_corrections_replace_and_what_was_taken_back_is_gone() -> None:
+def test_who_moves_to_another_zone_has_no_day_twice() -> None:
     days = Days()
-    for value in (60.0, 64.0):
-        days.take(HEART, at(4, 7), value, ZONE, at(4, 8))
-    days.take("rmssd", at(4, 7), 40.0, ZONE, at(4, 8))
-    days.take("rmssd", at(4, 7), math.nan, ZONE, at(4, 8))
-    days.close(at(4, 12), ZONE)
-    assert told(days) == {"date": "2026-02-04", HEART: 64.0}
+    days.watch("Asia/Tokyo", at(3, 1))
+    days.close({HEART: [60.0]}, at(3, 5))
+    assert days.told is not None
+    days.watch("America/New_York", at(3, 6))
+    assert EPOCH + timedelta(days=days.day) > days.told.date
 
 
 def test_names_of_the_catalogue_reach_what_they_are() -> None:
     assert set(NAMES.values()) == set(SIGNALS)
-    days = Days()
-    for name in NAMES:
-        days.take(name, at(4, 7), 100.0 if name != "skin_temperature_deviation" else 0.1, ZONE, at(4, 8))
-    days.close(at(4, 12), ZONE)
-    assert days.told is not None
-    assert set(days.told.values) == set(SIGNALS) - {"breathing_rate"}, "100 breaths a minute cannot be"
-
-
-@pytest.mark.parametrize("every", [1, 3])
-def test_it_goes_on_from_a_snapshot(every: int) -> None:
-    chance = random.Random(3)
-    whole, saved = Days(), Days()
-    for day in range(1, 26):
-        value = 60 + chance.gauss(0, 2)
-        for days in (whole, saved):
-            days.take(HEART, at(day, 7), value, ZONE, at(day, 7))
-            days.close(end_of(round(at(day, 12) / DAY_S - 0.5), ZONE), ZONE)
-        if day % every == 0:
-            saved = msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=Days)
-    assert saved.told == whole.told
-    assert msgspec.msgpack.encode(saved) == msgspec.msgpack.encode(whole)
+    assert set(NAMES) <= set(CATALOGUE.signals)

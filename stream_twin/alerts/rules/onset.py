@@ -1,6 +1,5 @@
 """Onset of an illness over days."""
 
-from math import inf
 from typing import Annotated
 
 from msgspec import Meta
@@ -76,9 +75,6 @@ class Onset(Rule[OnsetParameters]):
                 at=told.at,
             )
         ]
-
-    def wake_at(self, belief: Belief, parameters: OnsetParameters, standing: Standing) -> float | None:
-        return None if belief.onset_due == inf else max(belief.onset_due, belief.complete_to + 1)
 
 
 def shifts(told: OnsetBelief) -> dict[str, float]:
