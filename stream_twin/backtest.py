@@ -6,6 +6,7 @@ tick and not touched again. So it uses what was known then, and nothing else.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,6 +155,57 @@ class Ward:
         self._offset += 1
         for output in self._learner.apply([record]):
             self._model = RiskModel(msgspec.json.decode(output.value, type=ModelParameters))
+
+
+BEDS = 20
+"""Stays come one after another here; in the ward for which the budget is held so many lie side by side."""
+REARM_H = 6.0
+"""Alarms within this time are one, as the judge of these data has it, and right from a day before the onset to 3 h after."""
+BEFORE_S, AFTER_S = 24 * HOUR, 3 * HOUR
+
+
+class Alarms:
+    """Which hours of stays are alarms, by a budget of false ones; what came of a stay's alarms is known at its end."""
+
+    def __init__(self, allowed: Budget) -> None:
+        self._allowed, self._population = allowed, budget.Population.of(allowed, people=BEDS)
+        self._clock = 0.0
+
+    def play(self, stay: Stay, scores: Sequence[Score]) -> list[bool]:
+        own = self._allowed, self._population, budget.Account()
+        check = budget.Check()
+        alarms: list[bool] = []
+        last = -inf
+        for n, score in enumerate(scores):
+            at = self._clock + (score.hour - scores[0].hour) * HOUR
+            if n:
+                budget.watched(*own, at, (score.hour - scores[n - 1].hour) / 24)
+            alarms.append(score.probability >= budget.threshold(*own, at))
+            if alarms[-1]:
+                if score.hour - last > REARM_H:
+                    budget.raised(own[2], check, at)
+                last = score.hour
+        onset = _onset(stay)
+        if onset is not None:
+            onset += self._clock - scores[0].hour * HOUR
+        found = False
+        for raised_at in list(own[2].open_at):
+            right = onset is not None and onset - BEFORE_S <= raised_at <= onset + AFTER_S
+            budget.judged(*own, raised_at, "true" if right else "false")
+            found = found or right
+        if onset is not None and not found:
+            budget.missed(*own[1:], onset)
+        self._clock += (scores[-1].hour - scores[0].hour + 1) * HOUR / BEDS
+        return alarms
+
+
+def _onset(stay: Stay) -> float | None:
+    """Seconds since hour 0."""
+    for value in reversed(stay.examples):
+        message: Any = _message(value)
+        if isinstance(message, Label):
+            return message.occurred_at - sepsis2019.HOUR_0 if message.kind == "sepsis" else None
+    return None
 
 
 # -------------------------------------------------------------------------------------------------------------- t1d

@@ -94,6 +94,22 @@ def test_truncating_the_input_never_changes_an_earlier_row(tmp_path, option):
     assert fewer == whole[: len(fewer)]
 
 
+def test_alarms_are_made_by_what_was_known_and_false_ones_become_fewer(tmp_path):
+    """With a budget that is spent at once the threshold rises from stay to stay."""
+
+    def told(out):
+        with (out / "told.csv").open() as file:
+            return [(r["patient"], r["hour"], r["score"], r["alarm"]) for r in csv.DictReader(file)]
+
+    folder = ward(tmp_path / "set", 21)
+    scores(folder, tmp_path / "a", "--budget", 0.01)
+    scores(ward(tmp_path / "cut", 21, keep=7), tmp_path / "b", "--budget", 0.01)
+    scores(folder, tmp_path / "c", "--budget", 30)
+    few, cut, many = (told(tmp_path / name) for name in "abc")
+    assert cut == few[: len(cut)]
+    assert 0 < sum(int(r[3]) for r in few) < sum(int(r[3]) for r in many)
+
+
 def test_labels_of_a_stay_do_not_reach_its_own_rows_but_later_ones(tmp_path):
     """Ten stays are needed for the next version of the model: from the eleventh on, the labels tell."""
     folder, other = ward(tmp_path / "set", 24), ward(tmp_path / "other", 24)

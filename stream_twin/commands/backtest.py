@@ -24,13 +24,16 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many p
 START = 0.12
 """Probability of a low from which people are told before anything is known of a person: twice as many false alerts as the budget
 has, for most, so that its threshold is found from below."""
+SEPSIS_START, SEPSIS_LEAST = 0.08, 0.02
 _T = TypeVar("_T")
 _P = TypeVar("_P")
 
 
 def backtest(
     dataset: Annotated[Literal["t1d", "sepsis2019", "nights"], typer.Argument(help="Which recordings; nights: any, in --csv.")],
-    out: Annotated[Path, typer.Option(help="Directory for preds.csv, alerts.csv and told.csv, or scores.csv; nights: a file.")],
+    out: Annotated[
+        Path, typer.Option(help="Directory for preds.csv and alerts.csv, or scores.csv, and told.csv; nights: a file.")
+    ],
     path: Annotated[Path | None, typer.Argument(help="Their directory, as published; not for nights.", exists=True)] = None,
     jobs: Jobs = 1,
     limit: Limit = None,
@@ -49,48 +52,66 @@ def backtest(
         Path | None, typer.Option("--csv", exists=True, dir_okay=False, help="nights: columns patient,date,signal,value.")
     ] = None,
     budget: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.01, max=30, help="nights: most alerts per person and 30 days with data; t1d: false ones per person and day."
+            min=0.01,
+            max=30,
+            help="nights: most alerts per person and 30 days with data, 1 unless given; t1d, sepsis2019: false ones per person "
+            "and day, 1 and 0.085.",
         ),
-    ] = 1.0,
+    ] = None,
 ) -> None:
     """Back-test on recordings; every row uses only what was known at its time."""
     if dataset == "nights":
         if table is None or path is not None:
             raise typer.BadParameter("nights reads one file: give --csv FILE and no directory", param_hint="--csv")
-        _nights(table, out, budget)
+        _nights(table, out, 1.0 if budget is None else budget)
         return
     if path is None or table is not None:
         raise typer.BadParameter(f"{dataset} reads a directory: give it, and no --csv", param_hint="PATH")
     out.mkdir(parents=True, exist_ok=True)
     if dataset == "sepsis2019":
-        _sepsis2019(path, out, jobs, limit, setting, model, cold=cold, in_sample=in_sample)
+        allowed = Budget(per_day=0.085 if budget is None else budget, start=SEPSIS_START, least=SEPSIS_LEAST)
+        _sepsis2019(path, out, jobs, limit, setting, model, allowed, cold=cold, in_sample=in_sample)
     else:
-        _t1d(path, out, jobs, limit, budget, alone=alone)
+        _t1d(path, out, jobs, limit, 1.0 if budget is None else budget, alone=alone)
 
 
 # ------------------------------------------------------------------------------------------------------- sepsis2019
 
 
 def _sepsis2019(
-    path: Path, out: Path, jobs: int, limit: int | None, setting: str, model: Path | None, *, cold: bool, in_sample: bool
+    path: Path,
+    out: Path,
+    jobs: int,
+    limit: int | None,
+    setting: str,
+    model: Path | None,
+    allowed: Budget,
+    *,
+    cold: bool,
+    in_sample: bool,
 ) -> None:
     people = sepsis2019.people(path)[:limit]
     fitted = None if cold else shipped.load(sepsis2019.COHORT, setting, model)
     if fitted is None and not cold:
         raise typer.BadParameter(f"no model of setting {setting} is shipped: choose vital_signs or laboratory, or use --cold")
     wards: dict[int | None, player.Ward] = {}
-    with (out / "scores.csv").open("w", newline="") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
+    alarms = player.Alarms(allowed)
+    with (out / "scores.csv").open("w", newline="") as file, (out / "told.csv").open("w", newline="") as told:
+        write, write_told = (csv.writer(each, lineterminator="\n").writerow for each in (file, told))
         write(["patient", "hour", "score"])
+        write_told(["patient", "hour", "score", "alarm"])
         for stay in played(path, people, jobs, "stays", setting):
             fold = None if fitted is None else fitted.fold_of(stay.person, in_sample=in_sample)
             if fold not in wards:
                 learner = CohortLearner(recipe_of(sepsis2019.COHORT, setting)) if fitted is None else fitted.learner(fold)
                 wards[fold] = player.Ward(learner, cold=cold)
-            for score in wards[fold].play(stay):
-                write([score.person, f"{score.hour:g}", f"{score.probability:.6g}"])
+            scores = wards[fold].play(stay)
+            for score, alarm in zip(scores, alarms.play(stay, scores), strict=True):
+                row = [score.person, f"{score.hour:g}", f"{score.probability:.6g}"]
+                write(row)
+                write_told([*row, int(alarm)])
     started = "no model" if fitted is None else f"model {fitted.cohort} {fitted.setting} of {fitted.date or 'no date'}"
     folds = sorted(fold + 1 for fold in wards if fold is not None)
     typer.echo(f"{out / 'scores.csv'}: {len(people)} stays, from {started}" + (f", folds {folds}" if folds else ""))
