@@ -38,10 +38,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from stream_twin import events
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
 from stream_twin.alerts.nightsignal import live
 from stream_twin.alerts.service import ServiceState, watch
-from stream_twin.events import AlertChange, AlertCommand, AssignedDevice, DeviceKind, Limits, Profile, Risk
+from stream_twin.events import AlertChange, AlertCommand, AssignedDevice, DeviceKind, Finding, Limits, Oxygen, Profile, Risk
 from stream_twin.signals import load
 from stream_twin.twin import belief as twin
 from stream_twin.twin.belief import Belief, DeviceBelief, NightBelief, SignalBelief
@@ -120,8 +121,9 @@ class Timeline:
     devices: list[AssignedDevice] = field(default_factory=list)
     commands: list[tuple[float, re.Match[str]]] = field(default_factory=list)
     profiles: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    happenings: list[tuple[float, Oxygen | Finding]] = field(default_factory=list)
     inside: bool = False
-    """It says what cannot be sent: what the twin believes, how the lane does, what a rule's settings are."""
+    """It says what cannot be sent: what the twin believes, how the lane does."""
 
 
 class Ward:
@@ -287,7 +289,6 @@ def _limits(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _rule(timeline: Timeline, match: re.Match[str]) -> None:
-    timeline.inside = True
     timeline.settings.setdefault(match["rule"], {})[match["parameter"]] = msgspec.json.decode(match["value"])
 
 
@@ -399,7 +400,8 @@ def _becomes(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _breathes(timeline: Timeline, match: re.Match[str]) -> None:
-    timeline.inside = True
+    at, flow = seconds(match["at"]), 2.0 if match["what"] == "oxygen" else 0.0
+    timeline.happenings.append((at, Oxygen(id=f"oxygen-{at}", patient_id="p-1", at=at, flow_l_per_min=flow)))
 
     def breathe(ward: Ward) -> bool:
         ward.belief.oxygen = match["what"] == "oxygen", seconds(match["at"])
@@ -409,7 +411,11 @@ def _breathes(timeline: Timeline, match: re.Match[str]) -> None:
 
 
 def _finds(timeline: Timeline, match: re.Match[str]) -> None:
-    timeline.inside = True
+    at, answer = seconds(match["at"]), match["what"]
+    finding = Finding(
+        id=f"finding-{at}", patient_id="p-1", at=at, code="consciousness", code_system=events.CATALOGUE, value=answer
+    )
+    timeline.happenings.append((at, finding))
 
     def find(ward: Ward) -> bool:
         ward.belief.consciousness = match["what"], seconds(match["at"])
