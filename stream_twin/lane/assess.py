@@ -6,11 +6,12 @@ from math import inf, isnan
 from typing import Protocol
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from stream_twin.alerts.configuration import Desks
 from stream_twin.events import AssignedDevice, DriverEstimate, Estimate, Example, ModelParameters, Output, Profile, SignalEstimate
 from stream_twin.lane.applied import Applied
-from stream_twin.lane.days import NAMES, Days
+from stream_twin.lane.days import NAMES, SPREAD_S, Days
 from stream_twin.lane.nights import Nights
 from stream_twin.lane.patient import DAY_S, Latest, Patient, limits_of, seconds
 from stream_twin.lane.settings import LaneSettings
@@ -236,7 +237,7 @@ def _watch_days(patient: Patient, complete_to: float) -> None:
     if days is None:
         if zone is None or NAMES.keys().isdisjoint(patient.latest):
             return
-        days = state.days = Days()
+        days = state.days = Days(delay_s=float(xxh3_64_intdigest(patient.key) % SPREAD_S))
     if days.zone != zone:
         days.watch(zone, complete_to)
     if days.due <= complete_to:

@@ -28,13 +28,17 @@ NOON = time(12)
 WAITS_S = 3600.0
 """For a device that has told nothing of a day that is over."""
 LONGEST_WAIT_S = 86400.0
+SPREAD_S = 3600
+"""So long after noon all patients are judged, each at a time of their own: half a millisecond each would hold up a lane."""
 EPOCH = date(1970, 1, 1)
 
 
 class Days(Struct, kw_only=True, omit_defaults=True):
     """Of one patient. day: the number (1970-01-01 is 0) of the day that is awaited, from ``start`` to ``end``; both inf without
-    a time zone. due: value of ``complete_to`` at which to judge it. known: what is usual; told: of the newest judged day."""
+    a time zone. due: value of ``complete_to`` at which to judge it, ``delay_s`` after its end at the earliest. known: what is
+    usual; told: of the newest judged day."""
 
+    delay_s: float = 0.0
     zone: str | None = None
     day: int = 0
     start: float = inf
@@ -57,7 +61,7 @@ class Days(Struct, kw_only=True, omit_defaults=True):
     def _await(self, day: int) -> None:
         assert self.zone is not None
         self.day, self.start, self.end = day, noon(day - 1, self.zone), noon(day, self.zone)
-        self.due = self.end
+        self.due = self.end + self.delay_s
 
     def close(self, found: Mapping[str, Sequence[float]], now: float) -> None:
         """The awaited day is due: judge it, or wait for what its devices have not told yet.
