@@ -13,8 +13,9 @@ from stream_twin.twin.belief import Belief, SignalBelief
 
 SHARES = (0.5, 1.0)
 """When the forecast is looked at, in shares of the time ahead: a fall that turns is lowest on the way."""
-FAR = 2.0
-"""No forecast is made of what is further from the limit than so many usual deviations: that is never likely within an hour."""
+FAR = 1.25
+"""No forecast for half an hour is made of what is further from the limit than so many usual deviations; more for longer ones."""
+NEAR_S = 1800.0
 RANK: dict[Priority, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -177,7 +178,8 @@ def _near(signal: SignalBelief, crossing: Crossing, belief: Belief) -> _Likely |
     if limit is None or _beyond(signal.last_value, crossing, limit):
         return None
     usual = hypot(signal.model.slow_sd, signal.model.fast_sd) * slope_at(signal.signal, limit)
-    return None if abs(signal.level - limit) > FAR * usual else _Likely(crossing, limit)
+    far = FAR * max(crossing.within_s / NEAR_S, 1.0) ** 0.5 * usual
+    return None if abs(signal.level - limit) > far else _Likely(crossing, limit)
 
 
 def _forecast(signal: SignalBelief, near: list[_Likely], belief: Belief) -> None:
