@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream_twin.events import Limits, Profile, Risk
 from stream_twin.signals import load
-from stream_twin.twin.belief import Belief, DeviceBelief, Expected, NightBelief, SignalBelief
+from stream_twin.twin.belief import Belief, DeviceBelief, Expected, NightBelief, OnsetBelief, SignalBelief
 
 CATALOGUE = load()
 NOW = 1_772_150_400.0
@@ -88,7 +88,13 @@ def beliefs(draw: st.DrawFn) -> Belief:
         oxygen=draw(st.sampled_from([None, (True, NOW - 60), (False, NOW - 1e6)])),
         consciousness=draw(st.sampled_from([None, ("alert", NOW - 60), ("confusion", NOW - 60), ("pain", NOW - 1e6)])),
         night=draw(st.one_of(st.none(), st.sampled_from([0, 1, 2]).map(night))),
+        onset=draw(st.one_of(st.none(), st.tuples(st.sampled_from([-3.0, 0.2, 4.0]), st.sampled_from([0.001, 0.5])).map(onset))),
     )
+
+
+def onset(told: tuple[float, float]) -> OnsetBelief:
+    values, usual = {"resting_heart_rate": 70.0, "steps": 900.0}, {"resting_heart_rate": 62.0, "steps": 0.0}
+    return OnsetBelief(date(2026, 2, 27), NOW - 3600, *told, days=40, values=values, usual=usual)
 
 
 def night(level: int) -> NightBelief:
