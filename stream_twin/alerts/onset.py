@@ -79,8 +79,8 @@ SIGNALS: dict[str, Prior] = {
     "sleep": Prior(_same, _same, 60, 1200, 400.0, 50.0, 1.0, 77.0, 14.0, 530.0, 2350.0, 20.0),
     "steps": Prior(math.sqrt, _square, 100, 100000, 85.0, 18.0, 1.4, 27.0, 4.4, 46.0, 217.0, -7.0),
 }
-"""Variances by maximum likelihood on half of LifeSnaps (every second person), rounded; that device smooths the resting heart rate,
-so it is given more noise here. Shifts: from publications, see above; of sleep and steps half of it, since they change for many
+"""Variances by maximum likelihood on half of LifeSnaps (every second person), rounded; that device smooths the resting heart
+rate, so it is given more noise. Shifts: from publications, see above; of sleep and steps half of it, since they change for many
 other reasons. Whatever else is set below was chosen on the same half, with illnesses put into its days."""
 
 NO_PRIOR = Prior(_same, _same, -math.inf, math.inf, 0.0, 10.0, 0.01, 0.4, 4.0, 0.1, 0.5, 0.0)
