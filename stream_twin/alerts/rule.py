@@ -132,7 +132,7 @@ class Rule(ABC, Generic[P]):
     name: str
     version: int = 1
     kind: AlertKind
-    priorities: tuple[Case | tuple[Priority, str], ...]
+    priorities: tuple[Case, ...]
     handling: Handlings | None = None
     unreliable: bool = False
     defaults: P

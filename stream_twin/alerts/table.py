@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from stream_twin.alerts.handling import Case, Handling
+from stream_twin.alerts.handling import Handling
 from stream_twin.alerts.rule import Parameters, Rule
 from stream_twin.alerts.rules import discover
 from stream_twin.alerts.wording import duration
@@ -31,11 +31,10 @@ def table(rules: Sequence[Rule[Any]]) -> str:
     for rule in rules:
         handled = rule.handled(rule.defaults)
         for case in rule.priorities:
-            handling = handled[case[0]]
-            harm, onset = (case.harm, case.onset) if isinstance(case, Case) else ("", "")
+            handling = handled[case.priority]
             stays = "stays" if handling.latching else "resolved"
-            cells = [f"[{rule.name}](#{rule.name})", rule.kind, case[0], _cell(case[1]), harm, onset, handling.tell[0]]
-            cells += [_unanswered(handling), stays, duration(handling.longest_snooze_s)]
+            cells = [f"[{rule.name}](#{rule.name})", rule.kind, case.priority, _cell(case.when), case.harm]
+            cells += [case.onset, handling.tell[0], _unanswered(handling), stays, duration(handling.longest_snooze_s)]
             lines.append(f"| {' | '.join(cells)} |")
     for rule in rules:
         lines += ["", f"### {rule.name}", "", getdoc(type(rule)) or "", "", f"Version {rule.version}. Parameters:", ""]
