@@ -48,6 +48,13 @@ class News2Parameters(Parameters, frozen=True, kw_only=True):
         float, Meta(gt=0, description="The same for a sensor's value, or twice the interval at which its device should speak.")
     ] = 900.0
     hold_s: Annotated[float, Meta(ge=0, description="How long the score must last where a sensor is part of it.")] = 180.0
+    unrested_hold_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="The same of medium priority where sensors alone make it and nobody knows whether the person is at rest.",
+        ),
+    ] = 1200.0
     release_s: Annotated[float, Meta(ge=0, description="How long it must be lower where a sensor's value is part of it.")] = (
         1800.0
     )
@@ -95,6 +102,10 @@ class News2(Rule[News2Parameters]):
             release_s = parameters.release_s if by_sensor else 0.0
             return [Verdict(subject=SUBJECT, active=False, reason=f"{_range(found)}", release_s=release_s, at=at)]
         priority: Priority = "high" if found.low >= EMERGENCY else "medium"
+        devices = _devices(belief, found, taken)
+        hold_s = parameters.hold_s if by_sensor else 0.0
+        if devices and priority == "medium" and belief.at_rest() is None:
+            hold_s = parameters.unrested_hold_s
         return [
             Verdict(
                 subject=SUBJECT,
@@ -103,12 +114,12 @@ class News2(Rule[News2Parameters]):
                 reason=_reason(belief, found, taken),
                 evidence=_evidence(belief, found, taken),
                 next_step=_next_step(priority, found),
-                hold_s=parameters.hold_s if by_sensor else 0.0,
+                hold_s=hold_s,
                 release_s=parameters.release_s if by_sensor else 0.0,
                 severity=found.low / parameters.worse_by,
                 at=at,
                 contributions={name: float(low) for name, (low, _) in found.points.items() if low},
-                devices=_devices(belief, found, taken),
+                devices=devices,
             )
         ]
 
