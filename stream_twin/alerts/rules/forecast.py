@@ -61,8 +61,9 @@ class Forecast(Rule[ForecastParameters]):
     """The twin holds it for likely that a signal crosses a limit soon, by the normal distribution of what a sample will read.
 
     The probability is the larger of those half of the time ahead and at its end, so it is a lower bound of that of crossing
-    the limit at any time. A value beyond the limit already is a matter for the rule `limits`; what is open then is resolved. The
-    threshold is fixed: a budget of false alerts steers it in back-tests only.
+    the limit at any time. A value beyond the limit already is a matter for the rule `limits`: what is open is resolved after
+    `release_s`, so that a value at the limit does not flap. The threshold is fixed: a budget of false alerts steers it in
+    back-tests only.
     """
 
     name = "forecast"
@@ -126,7 +127,7 @@ def _judge_one(
             active=False,
             problem=alert.problem,
             reason=text,
-            release_s=0.0 if beyond else parameters.release_s,
+            release_s=parameters.release_s,
             at=signal.last_at,
         )
     worst = max(likely, key=lambda found: (RANK[found.crossing.priority], found.probability))
