@@ -75,6 +75,7 @@ def watch(clock: float, complete_to: float, state: ServiceState, *, lane: int, o
                 reason=reason,
                 evidence={"lane": float(lane), "complete_to": complete_to, "behind_s": behind_s},
                 next_step=next_step,
+                told=["nurse", "technician"] if to != "resolved" else [],
             )
         ]
 
