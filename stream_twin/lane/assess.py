@@ -139,6 +139,7 @@ class Assessor:
         device = DeviceBelief(name, "streaming", 0.0)
         if heard is not None:
             device.kind, device.last_at = heard.kind, heard.last_at
+            device.troubles = patient.state.troubles.get(name)
         if assigned is not None:
             device.kind, device.every_s, device.start = assigned.kind, assigned.every_s, seconds(assigned.start)
             device.end = None if assigned.end is None else seconds(assigned.end)

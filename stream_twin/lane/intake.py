@@ -38,6 +38,8 @@ from stream_twin.twin.state import code_of
 decode = msgspec.json.Decoder(AnyInput).decode
 _encode = msgspec.json.Encoder().encode
 Reason = Literal["unknown_patient", "not_monitored", "unknown_device", "outside_assignment"]
+TROUBLE_QUIET_S = 3600.0
+"""Troubles further apart than that are not counted together."""
 HELD_RECORDS = 1000
 HELD_BYTES = 1_000_000
 """No more is held for one patient: its snapshot must fit into a record."""
@@ -146,14 +148,29 @@ class Intake:
                     urgent = True
             elif fate == "conflict":
                 self.fate(patient, "rejected")
+                self._trouble(patient, name, "refused")
                 came = f"observation {sample.id} version {sample.version} came before with another value or time"
                 detail = f"{came}: give a correction a higher version"
                 dead_letters.write_sample(self.out, patient.key, entry, sample, offset, "conflicting_body", detail)
             else:
                 self.fate(patient, fate)
+                if fate == "late":
+                    self._trouble(patient, name, "late")
+        if entry.thinned:
+            self._trouble(patient, entry.samples[-1].device, "thinned", sum(map(len, entry.thinned.values())))
         if applied:
             self.fate(patient, "applied", applied)
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
+
+    def _trouble(self, patient: Patient, device: str | None, what: str, count: int = 1) -> None:
+        if device is None:
+            return
+        clock, troubles = self._own.clock, patient.state.troubles.setdefault(device, {})
+        before, since, last = troubles.get(what, (0, clock, clock))
+        if clock - last > TROUBLE_QUIET_S:
+            before, since = 0, clock
+        troubles[what] = before + count, since, clock
+        self._agenda.wake(patient, self._own.complete_to)  # of what is late or refused alone nobody looks
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
         if (reason := self._refusal(patient, series)) is not None:

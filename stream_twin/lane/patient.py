@@ -123,6 +123,8 @@ class PatientState(Struct, kw_only=True, omit_defaults=True):
     risk: Risk | None = None
     amounts: list[Accepted] = []
     """What went into inputs, the last :data:`EVENTS_KEPT`: a signal on which they act may come later."""
+    troubles: dict[str, dict[str, tuple[int, float, float]]] = {}
+    """What is wrong with what devices send, by device and kind: how often, since when and when last, by the lane's clock."""
     surrounded_at: dict[str, float] = {}
     """When what was last put into inputs from the patient's place was measured there, by input."""
     watched: bool = False

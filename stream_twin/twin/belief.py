@@ -131,6 +131,8 @@ class DeviceBelief:
     every_s: float | None = None
     start: float | None = None
     end: float | None = None
+    troubles: dict[str, tuple[int, float, float]] | None = None
+    """What is wrong with what it sends, by kind: how often, since when and when last."""
 
 
 class Measured(NamedTuple):
