@@ -45,7 +45,7 @@ def test_a_file_is_read_as_it_says(tmp_path):
         ("[rules.limits]\nhold_s = -1", ["rules.limits.hold_s = -1", ">= 0", "How long a sensor's value", "180"]),
         ("[rules.limits]\nhold = 1", ["rules.limits.hold = 1", "write hold_s"]),
         ("[rules.limts]\nhold_s = 1", ["rules.limts", "write limits"]),
-        ("[rules.zzz]\nhold_s = 1", ["rules.zzz", "there are deviation, "]),
+        ("[rules.zzz]\nhold_s = 1", ["rules.zzz", "there are ", "deviation, "]),
         ("[populations.wards.limits]\nhold_s = 1", ["populations.wards", "write ward"]),
         ('[populations.ward.limits]\nhold_s = "long"', ["populations.ward.limits.hold_s = 'long'", "float"]),
         ('[patients."p-1".limits]\nhold_s = -1', ["patients.p-1.limits.hold_s = -1"]),
