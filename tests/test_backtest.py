@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from stream_twin import backtest, signals
+from stream_twin import backtest, events, signals
+from stream_twin.alerts.budget import Budget
 from stream_twin.cli import application
 from stream_twin.datasets import sepsis2019
 from stream_twin.learn import shipped
@@ -94,20 +95,22 @@ def test_truncating_the_input_never_changes_an_earlier_row(tmp_path, option):
     assert fewer == whole[: len(fewer)]
 
 
-def test_alarms_are_made_by_what_was_known_and_false_ones_become_fewer(tmp_path):
-    """With a budget that is spent at once the threshold rises from stay to stay."""
+def test_alarms_are_made_by_what_was_known_and_false_ones_become_fewer():
+    """Stays of people who stay well, all scored alike: the threshold rises above that; what comes last changes nothing before."""
+    label = events.Label(patient_id="p", cohort="intensive_care", kind="well", occurred_at=0.0, known_at=0.0)
+    stay = backtest.Stay("p", [float(n) for n in range(1, 25)], [msgspec.json.encode(label)])
+    ill = stay._replace(examples=[msgspec.json.encode(msgspec.structs.replace(label, kind="sepsis", occurred_at=3600.0 * 12))])
+    alike = [backtest.Score("p", hour, 0.1) for hour in stay.hours]
 
-    def told(out):
-        with (out / "told.csv").open() as file:
-            return [(r["patient"], r["hour"], r["score"], r["alarm"]) for r in csv.DictReader(file)]
+    def told(last, per_day):
+        alarms = backtest.Alarms(Budget(per_day=per_day, start=0.08, least=0.02))
+        return [alarms.play(one, alike) for one in [*[stay] * 60, last]]
 
-    folder = ward(tmp_path / "set", 21)
-    scores(folder, tmp_path / "a", "--budget", 0.01)
-    scores(ward(tmp_path / "cut", 21, keep=7), tmp_path / "b", "--budget", 0.01)
-    scores(folder, tmp_path / "c", "--budget", 30)
-    few, cut, many = (told(tmp_path / name) for name in "abc")
-    assert cut == few[: len(cut)]
-    assert 0 < sum(int(r[3]) for r in few) < sum(int(r[3]) for r in many)
+    few = told(stay, 0.01)
+    assert few[0][0]
+    assert not any(few[-1])
+    assert all(told(stay, 30.0)[-1]), "a large budget is never spent"
+    assert told(ill, 0.01) == few
 
 
 def test_labels_of_a_stay_do_not_reach_its_own_rows_but_later_ones(tmp_path):
