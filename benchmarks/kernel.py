@@ -288,9 +288,11 @@ def weigh(elements: int, twins: int) -> Weight:
                     )
                     yield sample.patient_id.encode(), msgspec.json.encode(sample)
 
-    def everybody(*rounds: tuple[int, float], start: int = WARM) -> None:
-        for first in range(start, start + twins if start else WARM, 100):
-            some = range(first, min(first + 100, start + twins if start else WARM))
+    weighed_ones = range(WARM, WARM + twins)
+
+    def send(patients: range, *rounds: tuple[int, float]) -> None:
+        for first in patients[::100]:
+            some = range(first, min(first + 100, patients.stop))
             if not lane.patients.get(b"patient-%06d" % first):
                 put("patient.profiles", people(some))
             for steps, start in rounds:
@@ -305,19 +307,19 @@ def weigh(elements: int, twins: int) -> Weight:
         return sum(len(block) for patient in lane.patients.values() for block in patient.blocks.values())
 
     tick(NOW - 7200)
-    everybody((2, NOW - 7150), start=0)  # what compiling and the first of a kind take is no twin's
+    send(range(WARM), (2, NOW - 7150))  # what compiling and the first of a kind take is no twin's
     empty = resident()
     heads = [population.blocks[name] for name in names]
     steps = max(2, math.ceil(SETTLED_TOGETHER / min(heads.count(head) for head in heads)))  # fewer are not settled
-    everybody((steps, NOW - 7000))
+    send(weighed_ones, (steps, NOW - 7000))
     tick(NOW - 6000)
-    everybody((1, NOW - 7000))  # duplicates: the lane hears of these signals after the tick, and settles them
+    send(weighed_ones, (1, NOW - 7000))  # duplicates: the lane hears of these signals after the tick, and settles them
     before_all = pending()
     settled = weighed(twins)
     first = lane.patients[b"patient-%06d" % WARM]
     assert sum(block.slab.plan.d for block in first.blocks.values()) == elements
     rows = sum(block.row.nbytes for block in first.blocks.values())
-    everybody((1, NOW - 6000))
+    send(weighed_ones, (1, NOW - 6000))
     assert pending() - before_all == twins * len(names)
     waiting = weighed(twins)
     before, some = resident(), max(twins // 10, 1)
