@@ -41,6 +41,8 @@ LAYERS = (
 )
 OTHER = "event loop and the rest"
 SECONDS = 10
+ALERTS_WANTED = 15.0
+"""Per cent of the worker's time, at most."""
 
 
 def layer(stack: str) -> str:
@@ -90,7 +92,8 @@ def main(
         place = Place(Broker(running.address), "profile.", FULL.lanes, Path(directory))
         found, cost = record(place, events, patients)
     rows = [Result(name, "us of an observation", [share * cost]) for name, share in found.items()]
-    report.report("profile", [*rows, Result("all of it", "us of an observation", [cost])])
+    alerts = Result("alerts", "% of the time", [100 * found.get("alerts", 0.0)], ALERTS_WANTED, at_most=True)
+    report.report("profile", [*rows, Result("all of it", "us of an observation", [cost]), alerts])
     print(f"flame graph: {report.DIRECTORY / 'profile.svg'}")
 
 

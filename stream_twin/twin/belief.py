@@ -211,26 +211,24 @@ class Belief:
 
     def exercising(self) -> bool:
         """Whether a step counter said within the last :data:`EXERCISE_S` that the person moves: its signs are no illness."""
-        for name in ("steps", "steps_per_minute"):
-            steps = self.signals.get(name)
-            if steps is not None and self.at - steps.last_at <= EXERCISE_S:
-                minutes = (steps.period_s or STEPS_PERIOD_S) / 60 if name == "steps" else 1.0
-                if steps.last_value >= minutes * BRISK:
-                    return True
-        return False
+        pace = self._pace(EXERCISE_S)
+        return pace is not None and pace >= BRISK
 
     def at_rest(self) -> bool | None:
         """Whether the person was still for :data:`REST_S`; None where no step counter says."""
-        known = None
+        pace = self._pace(REST_S)
+        return None if pace is None else pace <= STILL
+
+    def _pace(self, within_s: float) -> float | None:
+        """The most steps per minute that a counter told in the last ``within_s``, on average over its period; None: none did."""
+        paces = []
         for name in ("steps", "steps_per_minute"):
             steps = self.signals.get(name)
-            if steps is not None and self.at - steps.last_at <= REST_S:
-                known = True
+            if steps is not None and self.at - steps.last_at <= within_s:
                 minutes = (steps.period_s or STEPS_PERIOD_S) / 60 if name == "steps" else 1.0
-                counts = [steps.last_value, *(self.samples_since(name, self.at - REST_S) if self.samples_since else ())]
-                if max(counts) > minutes * STILL:
-                    return False
-        return known
+                before = self.samples_since(name, self.at - within_s) if self.samples_since else ()
+                paces.append(max(steps.last_value, *before) / minutes if before else steps.last_value / minutes)
+        return max(paces, default=None)
 
     def measured(self, name: str, *, rest: bool | None) -> Measured | None:
         """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen.
