@@ -214,7 +214,7 @@ def test_a_doctor_says_what_to_do(kafka: str, prefix: str) -> None:
     done = run("doctor", "--broker", kafka, "--prefix", prefix, "--partition-count", LANES)
     told = re.sub(r"\W+", " ", done.stdout)
     assert done.exit_code == 1
-    assert "17 are missing" in told
+    assert "18 are missing" in told
     assert "start stream twin worker" in told
     away = run("doctor", "--broker", f"127.0.0.1:{free_port()}")
     assert away.exit_code == 1

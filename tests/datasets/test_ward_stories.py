@@ -153,7 +153,10 @@ def test_the_infection_is_alerted_on_its_second_or_third_day() -> None:
 
 
 def test_nobody_else_is_alerted(told: Told) -> None:
-    assert {change.patient_id for change in told.alerts} == {"home-01", "home-02", "home-04", "home-06", "home-10"}
+    rubbish = [change for change in told.alerts if change.patient_id == "home-07"]
+    assert {(change.rule, change.subject) for change in rubbish} == {("delivery", "watch-07")}
+    others = {change.patient_id for change in told.alerts} - {"home-07"}
+    assert others == {"home-01", "home-02", "home-04", "home-06", "home-10"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
