@@ -17,10 +17,10 @@ silent device         home-04  the watch says nothing from minute 10 on,   a tec
 frozen sensor         home-06  the oximeter repeats one value from minute  a technical alert about ``oximeter-06``; no belief
                                15 on, for four hours                       follows the frozen value
 fast fibrillation     home-10  heart rate above 150 from minute 80 to 115  an alert about the heart rate before minute 95,
-                                                                           resolved before minute 135
+                                                                           gone before minute 135
 rubbish               home-07  its gateway sends one record of every kind  each a dead letter with its reason; the good records
-                               of rubbish from minute 4 on, then one       between them are applied
-                               every minute or so
+                               of rubbish from minute 4 on, then one       between them are applied; what the twin refuses
+                               every minute or so                          becomes a technical alert about ``watch-07``
 bad radio             home-08  2 % of the samples come twice, 0.5 % are    duplicates and late samples are counted, no alert
                                ten minutes late, many out of order; a
                                laboratory result is corrected, a blood
