@@ -15,7 +15,8 @@ missed, and only where events were missed within the window does the threshold f
 where anybody's were, a patient's own where theirs were.
 """
 
-from math import exp, inf, log
+from functools import cache
+from math import exp, inf, lgamma, log
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -145,14 +146,13 @@ def left(budget: Budget, account: Account, at: float) -> float:
     return budget.of_window - _in_window(budget, account, at)
 
 
+@cache
 def poisson_limit(mean: float, chance: float = 0.95) -> int:
     """The smallest count that a Poisson variable does not exceed with probability ``chance``."""
-    count, term = 0, exp(-mean)
-    total = term
+    count, total = 0, exp(-mean)
     while total < chance:
         count += 1
-        term *= mean / count
-        total += term
+        total += exp(count * log(mean) - mean - lgamma(count + 1))  # by logarithms: exp(-mean) alone is 0 for a great mean
     return count
 
 

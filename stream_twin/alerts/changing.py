@@ -64,6 +64,7 @@ class Changing:
             self._book.alerts.setdefault(rule.name, {})[verdict.subject] = alert
         alert.active = verdict.active
         if verdict.active is None:
+            alert.gone_since = None  # it counts as gone only while that is known
             return
         if verdict.active:
             alert.severity, alert.reason = verdict.severity, verdict.reason
@@ -109,6 +110,8 @@ class Changing:
 
     def _tell(self, rule: str, verdict: Verdict, alert: Alert, stage: Literal["raised", "escalated"]) -> None:
         alert.stage, alert.told_at, alert.told_severity = stage, self._clock, verdict.severity
+        if alert.sequence:  # else nobody can have answered something lesser
+            alert.came_worse_at = self._clock
         alert.until = alert.worse_since = None
         self._begin_telling(rule, alert)
         self.put(rule, verdict.subject, alert, stage, verdict.reason)

@@ -136,7 +136,7 @@ class Desk:
             return Rejection("unknown_alert", f"alert {command.alert_id} is not open: it was resolved, or is another patient's")
         rule, subject, alert = found
         changing = Changing(book, self._handled, command.patient_id, clock, offset)
-        if command.action in ("acknowledge", "snooze") and alert.stage == "escalated" and _seconds(command.at) < alert.told_at:
+        if command.action in ("acknowledge", "snooze") and _seconds(command.at) < alert.came_worse_at:
             return Rejection(
                 "worse_since",
                 f"alert {command.alert_id} became {alert.priority} after this {command.action}: look at it, then send it again",
@@ -186,14 +186,14 @@ def _held_back(verdict: Verdict, unreliable: Collection[str]) -> Verdict:
 
 
 def _forget_unconfirmed(book: AlertBook, rule: str, mine: dict[str, Alert], verdicts: list[Verdict], clock: float) -> None:
-    """A pending condition counts only while it is known to hold; what is open stays, and it cannot be said if it still holds."""
+    """A pending condition counts only while it is known to hold; what is open stays: whether it holds cannot be said."""
     said = {verdict.subject: verdict.active for verdict in verdicts}
     for subject, alert in list(mine.items()):
         if said.get(subject) is None:
             if alert.stage == "pending":
                 del mine[subject]
             else:
-                alert.active = None
+                alert.active = alert.gone_since = None
                 if alert.over_at is None:
                     alert.over_at = clock
     if not mine:

@@ -11,6 +11,7 @@ from stream_twin.events import AlertKind, Priority
 Harm = Literal["death or irreversible injury", "reversible injury", "minor injury or discomfort"]
 Onset = Literal["immediate", "prompt", "delayed"]
 LONGEST_HIGH_SNOOZE_S = 1800.0
+SELDOMEST_HIGH_S = {"repeat_s": 900.0, "escalate_s": 1800.0}
 
 PRIORITY: dict[tuple[Harm, Onset], Priority] = {
     ("death or irreversible injury", "immediate"): "high",
@@ -93,5 +94,8 @@ def handlings(rule: str, standard: Handlings, given: Mapping[Priority, Mapping[s
                 )
             if new.repeat_s is None or new.escalate_s is None:
                 raise ValueError(f"{setting}: repeat_s and escalate_s are wanted, so that a high alert is never left unanswered")
+            for name, most in SELDOMEST_HIGH_S.items():
+                if getattr(new, name) > most:
+                    raise ValueError(f"{setting}.{name} = {getattr(new, name):g}: at most {most:g} is allowed")
         merged[priority] = new
     return merged

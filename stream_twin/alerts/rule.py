@@ -63,7 +63,8 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
 
     since: when the condition began. read_at: the newest reading that it rested on. gone_since, worse_since: it is gone, or
     worse than people were told, but not for long enough yet. told_at: lane clock when people were last told something new.
-    told_severity: how bad it was when they were told or answered. until: end of the snooze. level: how many more than the first
+    came_worse_at: lane clock when they were last told
+    that it is worse, or back after it was latched. told_severity: how bad it was when they were told or answered. until: end of the snooze. level: how many more than the first
     were told because nobody answered; repeat_at, escalate_at: lane clock of the next time. over_at: lane clock since which nobody
     can judge it, or it is over and latched.
     """
@@ -83,6 +84,7 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
     sequence: int = 0
     told_at: float = 0.0
     told_severity: float = 0.0
+    came_worse_at: float = 0.0
     read_at: float | None = None
     gone_since: float | None = None
     worse_since: float | None = None

@@ -191,7 +191,7 @@ def test_what_is_saved_goes_on_the_same() -> None:
     assert msgspec.msgpack.encode(Account()) == b"\x81\xa5tally\x80" or len(msgspec.msgpack.encode(Account())) < 16
 
 
-@pytest.mark.parametrize(("mean", "limit"), [(0.5, 2), (1.4, 4), (14.0, 20), (28.0, 37)])
+@pytest.mark.parametrize(("mean", "limit"), [(0.5, 2), (1.4, 4), (14.0, 20), (28.0, 37), (745.5, 791), (9000.0, 9156)])
 def test_the_limit_is_that_of_the_tables(mean: float, limit: int) -> None:
     assert budget.poisson_limit(mean) == limit
 

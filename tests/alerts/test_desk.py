@@ -1,11 +1,13 @@
 """Whatever people and bodies do, in whatever order: nothing high is hidden, nothing is lost, and a replay says the same."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin.alerts.desk import AlertBook, Desk, Rejection
 from stream_twin.alerts.handling import LONGEST_HIGH_SNOOZE_S, STANDARD
+from stream_twin.alerts.rule import Case, Parameters, Rule, Verdict
 from stream_twin.alerts.rules.limits import Limits
 from stream_twin.events import AlertChange, AlertCommand, Profile
 from stream_twin.signals import load
@@ -197,3 +199,47 @@ def test_the_snapshot_names_its_fields():
     alert = msgspec.msgpack.decode(msgspec.msgpack.encode(patient.book))["alerts"]["limits"]["spo2"]
     assert (alert["stage"], alert["problem"], alert["priority"]) == ("raised", "low", "high")
     assert alert["reason"].startswith("Oxygen saturation 70 %")
+
+
+class Scripted(Rule[Parameters]):
+    """Says what the test has it say: of high priority, and gone only after 30 min."""
+
+    name = "scripted"
+    kind = "physiological"
+    priorities = (Case("high", "as told", "death or irreversible injury", "prompt"),)
+    defaults = Parameters()
+
+    def __init__(self, says: dict[float, bool | None], *, mute: bool) -> None:
+        self.says, self.mute = says, mute
+        """By seconds since the start, from which it holds; mute: no verdict where it is not known."""
+
+    def judge(self, belief, parameters, standing):
+        after_s = belief.clock - START
+        active = next((active for since, active in reversed(self.says.items()) if since <= after_s), None)
+        if active is None and self.mute:
+            return []
+        return [Verdict(subject="x", active=active, priority="high", release_s=1800.0, at=min(belief.clock, START + 180.0))]
+
+
+@pytest.mark.parametrize("snooze", [False, True])
+@pytest.mark.parametrize("mute", [False, True])
+def test_better_and_then_unknown_is_no_reason_to_be_silent(mute, snooze):
+    """One better reading, and then nobody knows: it may still be true, so people are told again, and no snooze lasts for ever."""
+    rule = Scripted({0.0: True, 180.0: False, 240.0: None}, mute=mute)
+    desk, book = Desk(rules=[rule]), AlertBook()
+    belief = Belief("p-1", START, START, START, Profile(patient_id="p-1", valid_from=0.0), watched_since=START)
+    told = []
+    for second in range(0, 3 * 86400, 60):
+        belief.at = belief.clock = belief.complete_to = START + second
+        changes = desk.judge(book, belief, second)
+        told += [(second, change.state) for change in changes]
+        if snooze and second == 120:
+            (alert,) = [alert for _, _, alert in book.open()]
+            command = AlertCommand(
+                id="c", patient_id="p-1", alert_id=alert.alert_id, action="snooze", by="n", at=START + 120, until=START + 1800
+            )
+            assert not isinstance(desk.command(book, command, START + 120, 1), Rejection)
+    first = (1800, "raised") if snooze else (300, "repeated")
+    assert told[:2] == [(0, "raised"), first]
+    assert told[-1] >= (3 * 86400 - 600, "repeated")
+    assert {state for _, state in told} == {"raised", "repeated", "escalated"}

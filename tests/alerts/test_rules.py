@@ -155,6 +155,8 @@ def test_one_alert_per_subject_and_the_desk_wants_to_be_woken_later_than_now(bel
         ({"limits": {"handling": {"low": {"tells": ["me"]}}}}, ["rules.limits.handling.low", "tells"]),
         ({"limits": {"handling": {"high": {"longest_snooze_s": 3600}}}}, ["handling.high.longest_snooze_s = 3600", "1800"]),
         ({"limits": {"handling": {"high": {"repeat_s": None}}}}, ["rules.limits.handling.high", "never left unanswered"]),
+        ({"limits": {"handling": {"high": {"repeat_s": 1e12}}}}, ["rules.limits.handling.high.repeat_s = 1e+12", "900"]),
+        ({"limits": {"handling": {"high": {"escalate_s": 1801}}}}, ["rules.limits.handling.high.escalate_s = 1801", "1800"]),
         ({"risk": {"raise_at": 0.9}}, ["rules.risk", "0.9", "clear_at < raise_at <= medium_at"]),
     ],
 )
