@@ -57,8 +57,8 @@ class Assessor:
         for patient, _, _ in due:
             if patient.state.watched_since == -inf:  # since before the lane's first tick
                 patient.state.watched_since = own.clock
-            _watch_nights(patient, max(own.complete_to, own.clock - DAY_S))
-            _watch_days(patient, max(own.complete_to, own.clock - DAY_S))
+            _watch_nights(patient, own)
+            _watch_days(patient, own)
         for start in range(0, len(due), TOGETHER):
             self._assess(due[start : start + TOGETHER], own, out, at_tick)
 
@@ -219,7 +219,12 @@ class Assessor:
             latest.fence_high = far if high is None or high > far else high
 
 
-def _watch_nights(patient: Patient, complete_to: float) -> None:
+def _begins(own: Own) -> float:
+    """From when on nights and days are watched; not before a day ago, where the lane lags behind or knows of no time yet."""
+    return max(own.complete_to, own.clock - DAY_S)
+
+
+def _watch_nights(patient: Patient, own: Own) -> None:
     state = patient.state
     nights, zone = state.nights, None if state.profile is None else state.profile.time_zone
     if nights is None:
@@ -227,12 +232,12 @@ def _watch_nights(patient: Patient, complete_to: float) -> None:
             return
         nights = state.nights = Nights()
     if nights.zone != zone:
-        nights.watch(zone, complete_to)
-    if nights.due <= complete_to:
-        patient.close_nights(complete_to)
+        nights.watch(zone, _begins(own))
+    if nights.due <= own.complete_to:
+        patient.close_nights(own.complete_to)
 
 
-def _watch_days(patient: Patient, complete_to: float) -> None:
+def _watch_days(patient: Patient, own: Own) -> None:
     state = patient.state
     days, zone = state.days, None if state.profile is None else state.profile.time_zone
     if days is None:
@@ -240,9 +245,9 @@ def _watch_days(patient: Patient, complete_to: float) -> None:
             return
         days = state.days = Days(delay_s=float(xxh3_64_intdigest(patient.key) % SPREAD_S))
     if days.zone != zone:
-        days.watch(zone, complete_to)
-    if days.due <= complete_to:
-        patient.close_days(complete_to)
+        days.watch(zone, _begins(own))
+    if days.due <= own.complete_to:
+        patient.close_days(own.complete_to)
 
 
 def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: Latest) -> SignalBelief:

@@ -64,20 +64,28 @@ class Condition(Struct, omit_defaults=True):
             assert not isinstance(event.until, str)
             entries.append(Entry(event.id, event.at, inf if event.until is None else event.until, told))
             entries.sort(key=lambda entry: (entry.at, entry.id))
-            del entries[:-KEPT]
+            if len(entries) > KEPT:  # the newest open one stays, it may last for weeks
+                del entries[entries[0].until == inf and all(entry.until < inf for entry in entries[1:])]
         return told is not None or before is not None
 
     def oxygen_at(self, at: float) -> tuple[bool, float] | None:
         """Whether oxygen is given at ``at``, and up to when that is told; None where nothing was told.
 
-        What has an end was given until then, and air after it.
+        What has an end was given until then; after it what was told before goes on, where that has not ended, or else air.
         """
-        entry = _newest(self.oxygen, at)
-        if entry is None:
+        begun = [entry for entry in self.oxygen if entry.at <= at]
+        if not begun:
             return None
-        if at >= entry.until:
-            return False, entry.until
-        return entry.value == "oxygen", entry.at if entry.until == inf else at
+        running = next((entry for entry in reversed(begun) if at < entry.until), None)
+        told = -inf if running is None else running.at if running.until == inf else at
+        if running is not None and running.value == "oxygen":
+            return True, told
+        return False, max([told, *(entry.until for entry in begun if entry.until <= at)])
+
+    def next_change(self, at: float) -> float:
+        """When the first entry begins or ends after ``at``; inf: none does."""
+        entries = (*self.oxygen, *self.consciousness)
+        return min((moment for entry in entries for moment in (entry.at, entry.until) if moment > at), default=inf)
 
     def consciousness_at(self, at: float) -> tuple[str, float] | None:
         """The last answer of ACVPU at ``at``, and when it was found."""

@@ -5,6 +5,7 @@ patients have nothing to do with each other: who is to be assessed waits for the
 So assessments go together too, each patient still sees its records one after another, and where a batch ends does not matter.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -23,6 +24,7 @@ from stream_twin.lane import dead_letters
 from stream_twin.lane.agenda import Agenda
 from stream_twin.lane.applied import Applied
 from stream_twin.lane.assess import Assessor, Due
+from stream_twin.lane.days import NAMES
 from stream_twin.lane.intake import Intake, decode
 from stream_twin.lane.nights import SIGNALS
 from stream_twin.lane.patient import Patient
@@ -30,7 +32,7 @@ from stream_twin.lane.settings import LaneSettings
 from stream_twin.learn.drift import Drift
 from stream_twin.signals import Catalogue
 from stream_twin.twin.belief import Belief
-from stream_twin.twin.blocks import Blocks
+from stream_twin.twin.blocks import Blocks, Channels
 from stream_twin.twin.model import Populations, shipped
 
 SCHEMA = 2
@@ -89,7 +91,7 @@ class Lane:
         self._own = checkpoint or Checkpoint()
         self.position = self._own.position
         self._signals = list(catalogue.signals.values())
-        self._blocks = Blocks(catalogue, wanted=SIGNALS)
+        self._blocks = Blocks(catalogue, wanted=SIGNALS | NAMES.keys(), part=self._part)
         self._populations = Populations(shipped(catalogue))
         self._blocks.warm(self._populations.of(None))
         self._agenda = Agenda()
@@ -411,8 +413,6 @@ class Lane:
     def _flush(self) -> None:
         """Filter all samples taken so far, and look for drift in what is settled."""
         self._blocks.flush()
-        for key, channels, samples in self._blocks.take_parted():
-            self.patients[key].gather(channels, samples)
         for block, name, surprise in self._blocks.take_settled():
             patient = self.patients[block.key]
             drift = patient.drifts.get(name)
@@ -420,6 +420,9 @@ class Lane:
                 drift = patient.drifts[name] = Drift()
             if drift.update(surprise):
                 self._out.counts["drift", name] += 1
+
+    def _part(self, key: bytes, channels: Channels, samples: "array[float]") -> None:
+        self.patients[key].gather(channels, samples)
 
     # ------------------------------------------------------------------------------------------------------- state
 

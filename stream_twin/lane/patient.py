@@ -1,12 +1,14 @@
 """Everything that a lane remembers of one patient, and its snapshot."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf, nan, nextafter
 from sys import intern
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -17,7 +19,7 @@ from stream_twin.lane.days import NAMES, Days
 from stream_twin.lane.nights import HEART, SIGNALS, WAITS_AGAIN_S, Nights
 from stream_twin.learn.drift import Drift, DriftState
 from stream_twin.signals import Signal
-from stream_twin.twin.block import AGE, CODE, COLUMNS, RAW, Block, SavedBlock
+from stream_twin.twin.block import AGE, AT, CODE, COLUMNS, RAW, Block, SavedBlock
 from stream_twin.twin.blocks import Blocks, Channels
 from stream_twin.twin.migration import migrated
 from stream_twin.twin.model import WIDENED, PopulationModel, Populations
@@ -280,10 +282,13 @@ class Patient:
         )
 
     def next_look(self) -> float:
-        """When rules, the model, what is held or the end of a night or day want a look though nothing arrives; inf: never."""
+        """When rules, the model, what is held, an event told ahead or the end of a night or day want a look though nothing
+        arrives; inf: never."""
         state = self.state
         wake_at, nights, days = state.book.wake_at, state.nights, state.days
         over = min(inf if nights is None else nights.due, inf if days is None else days.due)
+        if state.condition is not None:
+            over = min(over, state.condition.next_change(state.assessed_at))
         return min(state.example_at, state.hold_until, inf if wake_at is None else wake_at, over)
 
     def samples_since(self, signal: str, at: float) -> list[float]:
@@ -291,19 +296,25 @@ class Patient:
         latest = self.latest[signal]
         return [value for _, value in latest.block.since(at, (latest.channel,))]
 
-    def gather(self, channels: Channels, samples: Sequence[float]) -> None:
-        """Samples, as a block of these channels has them, for the night that they may be of."""
-        nights = self.state.nights
-        if nights is None or samples[-COLUMNS] < nights.start or samples[0] - samples[AGE] >= nights.end:
-            return
-        for number, (name, _) in enumerate(channels):
-            if name in SIGNALS:
-                own = [
-                    (samples[start] - samples[start + AGE], samples[start + RAW])
-                    for start in range(0, len(samples), COLUMNS)
-                    if samples[start + CODE] // 3 == number
-                ]
-                nights.take(name, own, self.latest[name].period_s)
+    def gather(self, channels: Channels, samples: "array[float]") -> None:
+        """Samples that are settled now, as a block of these channels has them, for the nights and days that they may be of."""
+        nights, days, last = self.state.nights, self.state.days, samples[-COLUMNS]
+        if nights is not None and last >= nights.start:
+            for name, _, own in _of(SIGNALS, channels, samples):
+                nights.settle(name, self._new(name, own), self._period(name))
+        if days is not None and last > days.start:
+            for name, device, own in _of(NAMES.keys(), channels, samples):
+                days.keep(name, device, own)
+
+    def _new(self, name: str, samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Without those that a night has taken already, before the twin was rebuilt."""
+        assert self.state.nights is not None
+        since = self.state.nights.since.get(name, -inf)
+        return [sample for sample in samples if sample[0] >= since]
+
+    def _period(self, name: str) -> float:
+        latest = self.latest.get(name)
+        return NO_PERIOD if latest is None else latest.period_s
 
     def close_nights(self, complete_to: float) -> None:
         """End the nights that are over and due; wait for a device that has not sent all of one, until the next begins."""
@@ -315,21 +326,29 @@ class Patient:
                 if complete_to < waits:
                     nights.due = min(waits, complete_to + WAITS_AGAIN_S)
                     return
-            for block in self.blocks.values():
-                if block.slab.wanted and block.samples:
-                    self.gather(block.channels, block.samples)
+            for name, _, own in self._not_settled(SIGNALS):
+                nights.take(name, self._new(name, own), self._period(name))
             nights.close()
 
     def close_days(self, complete_to: float) -> None:
-        """Judge the days that are over, from what is remembered of them: at least the newest sample of each signal."""
+        """Judge the days that are over."""
         days = self.state.days
         while days is not None and days.due <= complete_to:
-            found = {}
-            for name in NAMES.keys() & self.latest.keys():
-                latest = self.latest[name]
-                known = dict(latest.block.since(days.start, (latest.channel,))) or {latest.at: latest.value}
-                found[name] = [value for at, value in known.items() if days.start < at <= days.end]
-            days.close(found, complete_to)
+            latest = [(name, self.latest[name]) for name in NAMES if name in self.latest]
+            newest = [(name, known.device, [(known.at, known.value)]) for name, known in latest]
+            days.close(days.found([*newest, *self._not_settled(NAMES.keys())]), complete_to)
+
+    def _not_settled(self, names: Collection[str]) -> "Iterator[Own]":
+        for block in self.blocks.values():
+            if block.slab.wanted and block.samples:
+                yield from _of(names, block.channels, block.samples)
+
+    def taken_by_now(self) -> dict[str, float]:
+        """Of signals that nights want: from when on its samples are not settled."""
+        since = {name: nextafter(self.latest[name].at, inf) for name in SIGNALS & self.latest.keys()}
+        for name, _, own in self._not_settled(SIGNALS):
+            since[name] = min(since[name], min((at for at, _ in own), default=inf))
+        return since
 
     def block(self, signal: str) -> Block:
         """That of a signal which was measured."""
@@ -406,3 +425,20 @@ class Patient:
             blocks.free(block)
         self.population, self.blocks = population, {}
         self.take_blocks(saved, blocks)
+
+
+Own = tuple[str, str | None, list[tuple[float, float]]]
+"""Signal and device, and samples of theirs: measured at, value."""
+
+
+def _of(names: Collection[str], channels: Channels, samples: "array[float]") -> list[Own]:
+    """What channels of some signals measured, of samples as a block of these channels has them."""
+    wanted = [(number, name, device) for number, (name, device) in enumerate(channels) if name in names]
+    if not wanted:
+        return []
+    table = np.frombuffer(samples).reshape(-1, COLUMNS)
+    numbers, at = table[:, CODE] // 3, table[:, AT] - table[:, AGE]
+    return [
+        (name, device, list(zip(at[numbers == number].tolist(), table[numbers == number, RAW].tolist(), strict=True)))
+        for number, name, device in wanted
+    ]

@@ -7,7 +7,7 @@ with what was kept since. Alerts, profile and devices stay the lane's own: a reb
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from math import isnan
+from math import inf, isnan
 
 import msgspec
 
@@ -89,6 +89,8 @@ def base_in(entry: RebuiltBase, begun: Rebuild | None, signals: Collection[str])
 def adopt(patient: Patient, base: bytes, begun: Rebuild, blocks: Blocks, populations: Populations, follow: Follow) -> None:
     """Put ``base`` in the place of what ``patient`` believes, and apply to it what was kept since it was asked for."""
     rebuilt = Patient.load(patient.key, base, blocks, populations)
+    if (nights := patient.state.nights) is not None:  # what is settled again is not of its night again
+        nights.since = {name: max(at, nights.since.get(name, -inf)) for name, at in patient.taken_by_now().items()}
     if rebuilt.population is not patient.population:
         rebuilt.move_to(patient.population, blocks)
     for block in patient.blocks.values():

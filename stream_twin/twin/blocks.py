@@ -8,7 +8,7 @@ Whether something is settled is asked when the first sample after a tick comes, 
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import inf, isnan
 from sys import intern
@@ -49,8 +49,8 @@ LIMITED = 2 * CHECKPOINT_EVERY * COLUMNS
 
 Fate = Literal["applied", "duplicate", "late", "conflict"]
 Channels = tuple[tuple[str, str | None], ...]
-Parted = tuple[bytes, Channels, "array[float]"]
-"""Of a patient: the channels that a block had then, and samples as it has them."""
+Part = Callable[[bytes, Channels, "array[float]"], None]
+"""Of a patient: the channels that a block has, and samples as it has them."""
 
 
 def series_identity(first: int, number: int) -> bytes:
@@ -61,12 +61,14 @@ def series_identity(first: int, number: int) -> bytes:
 class Blocks:
     """All blocks of a lane; their states lie together by layout, as the kernel wants them."""
 
-    def __init__(self, catalogue: Catalogue, pending_limit: int = 4000, wanted: frozenset[str] = frozenset()) -> None:
-        """``wanted``: signals whose samples somebody wants when they are settled, see :meth:`take_parted`."""
+    def __init__(
+        self, catalogue: Catalogue, pending_limit: int = 4000, wanted: frozenset[str] = frozenset(), part: Part | None = None
+    ) -> None:
+        """``part`` is called with samples that are settled, the moment they are, of blocks with signals that are ``wanted``."""
         self.pending_limit = pending_limit
         self._catalogue = catalogue
         self._wanted = wanted
-        self._parted: list[Parted] = []
+        self._part = part
         self._slabs: dict[int, Slab] = {}
         self._lateness: dict[float, float] = {}
         """Each that a loaded block has, so that blocks share it."""
@@ -356,8 +358,8 @@ class Blocks:
         self._chunks(block, np.frombuffer(block.checkpoints[0][1]), state)
         block.settled_at = max(block.settled_at, block.samples[(count - 1) * COLUMNS])
         block.base += count
-        if block.slab.wanted:
-            self._parted.append((block.key, block.channels, block.samples[: count * COLUMNS]))
+        if block.slab.wanted and self._part is not None:
+            self._part(block.key, block.channels, block.samples[: count * COLUMNS])
         if count == len(block):
             block.samples, block.versions, block.checkpoints = array("d"), None, ()
             block.ids.clear()
@@ -450,12 +452,6 @@ class Blocks:
     def forget_settled(self, key: bytes) -> None:
         """Drop what was settled of one patient since last taken."""
         self._settled = [entry for entry in self._settled if entry[0].key != key]
-        self._parted = [entry for entry in self._parted if entry[0] != key]
-
-    def take_parted(self) -> "list[Parted]":
-        """Samples that were settled since last taken, of blocks with signals that somebody wants."""
-        taken, self._parted = self._parted, []
-        return taken
 
     def take_settled(self) -> list[tuple[Block, str, float]]:
         """Blocks and signals of which a chunk was settled since last taken, with its mean standardised innovation."""
