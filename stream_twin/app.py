@@ -65,8 +65,10 @@ def lane_settings(settings: Settings) -> LaneSettings:
         if settings.rules_file is not None:
             given = configuration.read(settings.rules_file)
             lane = replace(lane, rules=given.rules, rules_by_population=given.populations, rules_by_patient=given.patients)
-        else:
-            configuration.check(lane.configuration)
+        lane = msgspec.json.decode(msgspec.json.encode(lane), type=LaneSettings)  # as lanes will read it: JSON knows no inf
+        configuration.check(lane.configuration)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"lane: inf and nan are not allowed: {error}") from None
     except configuration.ConfigurationError as error:
         if settings.rules_file is not None:
             raise SettingsError("\n".join(f"{settings.rules_file}: {problem}" for problem in error.problems)) from None
@@ -117,6 +119,8 @@ class Service:
 
     def _make_lane(self, number: int, checkpoint: bytes | None, snapshots: Iterable[tuple[bytes, bytes]]) -> "_TimedLane":
         lane = Lane.restore(number, self.catalogue, checkpoint, snapshots)
+        for problem in lane.unusable:
+            log.warning("lane %d: of the rule parameters in force this is passed over: %s", number, problem)
         self._lanes.add(lane)
         return _TimedLane(number, lane, self.metrics)
 

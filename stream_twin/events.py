@@ -255,7 +255,7 @@ class RuleConfiguration(Message, frozen=True, kw_only=True):
 
     name: Literal["rules"] = "rules"
     """The record's key."""
-    version: int
+    version: Annotated[int, Meta(ge=0, le=2**53)]
     """From 1; only a higher one than the last is taken."""
     by: Identifier | None = None
     reason: Text | None = None

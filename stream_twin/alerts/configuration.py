@@ -62,6 +62,7 @@ def read(path: Path) -> RuleConfiguration:
         raise ConfigurationError(wrong)
     try:
         configuration = msgspec.convert({"version": 0, **given}, RuleConfiguration)
+        configuration = msgspec.json.decode(msgspec.json.encode(configuration), type=RuleConfiguration)  # as lanes will read it
     except msgspec.ValidationError as error:
         what, _, where = str(error).rstrip("`").partition(" - at `$.")
         place = where.replace("[...]", ".*")
@@ -75,59 +76,90 @@ def check(configuration: RuleConfiguration) -> None:
     """Raises:
     ConfigurationError: something in it is wrong.
     """
+    try:
+        msgspec.msgpack.encode(configuration)
+    except OverflowError:
+        raise ConfigurationError(["rules: a number without a fraction has more than 64 bits: give a smaller one"]) from None
+    if wrong := _wrong(configuration):
+        raise ConfigurationError([problem for _, problem in wrong])
+
+
+def usable(configuration: RuleConfiguration) -> tuple[RuleConfiguration, list[str]]:
+    """What this version understands of a configuration that was found right by another one, and what is wrong with the rest."""
+    problems = list[str]()
+    while wrong := _wrong(configuration):
+        left = msgspec.to_builtins(configuration)
+        for (*path, last), problem in wrong:
+            problems.append(problem)
+            table = left
+            for name in path:
+                table = table.get(name, {})
+            table.pop(last, None)
+        configuration = msgspec.convert(left, RuleConfiguration)
+    return configuration, problems
+
+
+Place = tuple[str, ...]
+"""Where something is in a configuration: section, perhaps population or patient, rule, parameter."""
+
+
+def _wrong(configuration: RuleConfiguration) -> list[tuple[Place, str]]:
+    """Each mistake, with what has to go for it to be gone."""
     known = {rule.name: rule for rule in discover()}
-    problems = [
-        f"populations.{name}: there is no such population{_meant(name, POPULATIONS)}"
+    problems: list[tuple[Place, str]] = [
+        (("populations", name), f"populations.{name}: there is no such population{_meant(name, POPULATIONS)}")
         for name in configuration.populations
         if name not in POPULATIONS
     ]
-    broken: set[str] = set()
+    broken: set[Place] = set()
     for section, tables in _sections(configuration):
         for name, given in tables.items():
+            place = (*section, name)
             if name in known:
-                found = _problems(known[name], given, f"{section}.{name}")
+                found = [((*place, parameter), problem) for parameter, problem in _problems(known[name], given, ".".join(place))]
             else:
-                found = [f"{section}.{name}: there is no such rule{_meant(name, known)}"]
+                found = [(place, f"{'.'.join(place)}: there is no such rule{_meant(name, known)}")]
             if found:
                 problems += found
-                broken.add(name)
+                broken.add((name,))
     for section, settings in _together(configuration):  # what is right alone may be wrong together
         for name, given in settings.items():
-            if name not in broken and f"{section}.{name}" not in broken:
+            place = (*section, name)
+            if (name,) not in broken and place not in broken:
                 try:
                     known[name].handled(known[name].configure(given))
                 except ValueError as error:
-                    problems.append(str(error).replace(f"rules.{name}", f"{section}.{name}", 1))
-                    broken.add(f"{section}.{name}")
-    if problems:
-        raise ConfigurationError(problems)
+                    problems.append((place, str(error).replace(f"rules.{name}", ".".join(place), 1)))
+                    broken.add(place)
+    return problems
 
 
-def _sections(configuration: RuleConfiguration) -> Iterator[tuple[str, RuleSettings]]:
-    yield "rules", configuration.rules
+def _sections(configuration: RuleConfiguration) -> Iterator[tuple[Place, RuleSettings]]:
+    yield ("rules",), configuration.rules
     for name, settings in configuration.populations.items():
-        yield f"populations.{name}", settings
+        yield ("populations", name), settings
     for name, settings in configuration.patients.items():
-        yield f"patients.{name}", settings
+        yield ("patients", name), settings
 
 
-def _together(configuration: RuleConfiguration) -> Iterator[tuple[str, RuleSettings]]:
+def _together(configuration: RuleConfiguration) -> Iterator[tuple[Place, RuleSettings]]:
     """Each section with what it stands on, in every way that it may be met."""
-    yield "rules", configuration.rules
+    yield ("rules",), configuration.rules
     for name in configuration.populations:
-        yield f"populations.{name}", settings_of(configuration, None, name)
+        yield ("populations", name), settings_of(configuration, None, name)
     for name in configuration.patients:
         for population in ("", *configuration.populations):
-            yield f"patients.{name}", settings_of(configuration, name, population)
+            yield ("patients", name), settings_of(configuration, name, population)
 
 
-def _problems(rule: Rule[Any], given: Mapping[str, Any], setting: str) -> list[str]:
+def _problems(rule: Rule[Any], given: Mapping[str, Any], setting: str) -> list[tuple[str, str]]:
+    """(parameter, what is wrong with it)."""
     hints = get_type_hints(type(rule.defaults), include_extras=True)
     defaults = msgspec.to_builtins(rule.defaults)
     problems = []
     for name, value in given.items():
         if name not in hints:
-            problems.append(f"{setting}.{name} = {value!r}: there is no such parameter{_meant(name, hints)}")
+            problems.append((name, f"{setting}.{name} = {value!r}: there is no such parameter{_meant(name, hints)}"))
             continue
         try:
             msgspec.convert(value, hints[name])
@@ -135,7 +167,8 @@ def _problems(rule: Rule[Any], given: Mapping[str, Any], setting: str) -> list[s
             meta = next(part for part in hints[name].__metadata__ if isinstance(part, Meta))
             text, default = str(error), msgspec.json.encode(defaults[name]).decode()
             way_out = f"{meta.description} By default {default}" if len(default) < 80 else f"{meta.description}"
-            problems.append(f"{setting}.{name} = {value!r}: {text[:1].lower()}{text[1:]}. {way_out}")
+            shown = "null, inf or nan" if value is None else repr(value)
+            problems.append((name, f"{setting}.{name} = {shown}: {text[:1].lower()}{text[1:]}. {way_out}"))
     return problems
 
 

@@ -62,11 +62,10 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
     """One alert of a patient as the book keeps it; times are seconds.
 
     since: when the condition began. read_at: the newest reading that it rested on. gone_since, worse_since: it is gone, or
-    worse than people were told, but not for long enough yet. told_at: lane clock when people were last told something new.
-    came_worse_at: lane clock when they were last told
-    that it is worse, or back after it was latched. told_severity: how bad it was when they were told or answered. until: end of the snooze. level: how many more than the first
-    were told because nobody answered; repeat_at, escalate_at: lane clock of the next time. over_at: lane clock since which nobody
-    can judge it, or it is over and latched.
+    worse than people were told, but not for long enough yet. told_at: lane clock when people were last told something new;
+    came_worse_at: the same, that it is worse, or back after it was latched. told_severity: how bad it was when they were told or
+    answered. until: end of the snooze. level: how many more than the first were told because nobody answered; repeat_at,
+    escalate_at: lane clock of the next time. over_at: lane clock since which nobody can judge it, or it is over and latched.
     """
 
     stage: Stage = "pending"

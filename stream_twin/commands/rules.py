@@ -102,11 +102,14 @@ def apply(
 ) -> None:
     """Check a file of parameters and put it in force in all lanes, without a restart, under the next version."""
     given = configuration.read(file)
-    newest = _in_force(settings)
-    version = max(given.version, newest.version + 1 if newest else 1)
-    changed = replace(given, version=version, by=by or given.by, reason=reason or given.reason)
-    new = msgspec.json.decode(msgspec.json.encode(changed), type=RuleConfiguration)  # JSON knows no inf: null means the same
-    if newest is not None and replace(new, version=0, by=None, reason=None) == replace(newest, version=0, by=None, reason=None):
+    newest, highest = _in_force(settings)
+    version = max(given.version, highest + 1)
+    new = replace(given, version=version, by=by or given.by, reason=reason or given.reason)
+    if (
+        newest is not None
+        and newest.version == highest
+        and replace(new, version=0, by=None, reason=None) == replace(newest, version=0, by=None, reason=None)
+    ):
         typer.echo(f"version {newest.version} says the same: nothing to do")
         return
     _send(settings, new)
@@ -119,26 +122,30 @@ def apply(
 @from_settings(*BROKER)
 def show(settings: Settings) -> None:
     """The parameters that were put in force last, as JSON, which `rules apply` takes as well."""
-    newest = _in_force(settings)
+    newest, _ = _in_force(settings)
     if newest is None:
         typer.echo("nothing was put in force: the rules go by the worker's settings")
         return
     typer.echo(msgspec.json.format(msgspec.json.encode(newest)).decode())
 
 
-def _in_force(settings: Settings) -> RuleConfiguration | None:
+def _in_force(settings: Settings) -> tuple[RuleConfiguration | None, int]:
+    """The newest that this version finds right, as lanes do; and the highest version of all."""
     from stream_twin import app
     from stream_twin.kafka import reader
 
     newest: RuleConfiguration | None = None
+    highest = 0
     for record in reader.read(app.broker(settings), settings.prefix + TOPIC):
         try:
             found = msgspec.json.decode(record.value or b"", type=RuleConfiguration)
-        except msgspec.DecodeError:
+            highest = max(highest, found.version)
+            configuration.check(found)
+        except (msgspec.DecodeError, configuration.ConfigurationError):
             continue  # ended as a dead letter
         if newest is None or found.version > newest.version:
             newest = found
-    return newest
+    return newest, highest
 
 
 def _send(settings: Settings, new: RuleConfiguration) -> None:

@@ -1,5 +1,6 @@
 """Dead letters of a lane: what became of a record that the twin could not use, with its original bytes."""
 
+from math import isfinite
 from typing import Any
 
 from msgspec import Raw
@@ -28,9 +29,10 @@ def write_sample(out: Applied, key: bytes, entry: Samples, sample: Sample, offse
     _write(out, key, source, sample.arrived_at, sample.original, offset, reason, detail)
 
 
-def write_assessment(out: Applied, key: bytes, lane: int, clock: float, offset: int, detail: str) -> None:
-    """Of no source record: a tick in the lane's log was the cause."""
-    _write(out, key, Source("twin.inputs", lane, offset), clock, Raw(b""), offset, "failed", detail)
+def write_own(out: Applied, key: bytes, lane: int, clock: float, offset: int, reason: str, detail: str) -> None:
+    """Of no source record: a tick or settings in the lane's log were the cause."""
+    at = clock if isfinite(clock) else 0.0  # before the first tick
+    _write(out, key, Source("twin.inputs", lane, offset), at, Raw(b""), offset, reason, detail)
 
 
 def _write(

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from stream_twin import events
-from stream_twin.alerts.configuration import ConfigurationError, Desks, check
+from stream_twin.alerts.configuration import ConfigurationError, Desks, check, usable
 from stream_twin.alerts.service import ServiceState, watch
 from stream_twin.events import SERVICE, AlertChange, ModelParameters, RuleConfiguration
 from stream_twin.ingest.reasons import LONGEST_DETAIL, printable
@@ -154,9 +154,12 @@ class Lane:
         self._rule()
 
     def _rule(self) -> None:
-        """Have patients judged by what was configured last: through the topic, or else by the settings."""
-        own, settings = self._own.rules, self._own.settings
-        self._intake.desks = desks = Desks(own or settings.configuration)
+        """Have patients judged by what was configured last: through the topic, or else by the settings.
+
+        Another version may have found it right: what this one does not know or allow is passed over.
+        """
+        configuration, self.unusable = usable(self._own.rules or self._own.settings.configuration)
+        self._intake.desks = desks = Desks(configuration)
         self._assessor = Assessor(self._blocks, desks)
 
     # ---------------------------------------------------------------------------------------------------- applying
@@ -248,7 +251,7 @@ class Lane:
             fate = self._take_rules(entry)
         elif isinstance(entry, events.Configured):
             self._settle()
-            self._configure(msgspec.json.decode(entry.settings, type=LaneSettings))
+            fate = self._take_settings(entry)
         elif isinstance(entry, events.Forgotten):
             self._settle()
             fate = self._forget(entry)
@@ -257,9 +260,29 @@ class Lane:
             for name in ("clock", "complete_to", "models", "places", "service", "rules"):
                 setattr(own, name, getattr(start, name))
             self._configure(start.settings)
+            self._tell_unusable()
         else:
             raise TypeError(f"{type(entry).__name__} without a patient's key")
         self._fate(fate)
+
+    def _take_settings(self, entry: events.Configured) -> str:
+        try:
+            settings = msgspec.json.decode(entry.settings, type=LaneSettings)
+            msgspec.msgpack.encode(settings)
+        except (msgspec.DecodeError, OverflowError) as error:  # raising would be for ever: it is in the log
+            self._tell_settings(f"the settings stay as they were: {error}")
+            return "rejected"
+        self._configure(settings)
+        self._tell_unusable()
+        return "applied"
+
+    def _tell_unusable(self) -> None:
+        if self.unusable:
+            self._tell_settings(f"passed over: {'; '.join(self.unusable)}")
+
+    def _tell_settings(self, detail: str) -> None:
+        detail = printable(detail[:LONGEST_DETAIL])
+        dead_letters.write_own(self._out, b"rules", self.number, self._own.clock, self._offset, "invalid_settings", detail)
 
     def _take_rules(self, entry: events.RulesConfigured) -> str:
         known, new = self._own.rules, entry.configuration
@@ -407,8 +430,12 @@ class Lane:
                 if not spoilt.state.fragile:
                     spoilt.state.fragile = True
                     detail = f"the assessment raised {type(error).__name__}: {error}"
-                    dead_letters.write_assessment(self._out, spoilt.key, self.number, self._own.clock, self._offset, detail)
-                self._agenda.wake(spoilt, self._own.complete_to + RETRY_S)
+                    dead_letters.write_own(self._out, spoilt.key, self.number, self._own.clock, self._offset, "failed", detail)
+                book = spoilt.state.book
+                if book.clock_at is not None:  # what is due is done when it can be, not tried at every tick
+                    book.clock_at = max(book.clock_at, self._own.clock + RETRY_S)
+                spoilt.state.wake_at = min(spoilt.state.wake_at, self._own.complete_to + RETRY_S)
+                self._agenda.schedule(spoilt)
 
     def _flush(self) -> None:
         """Filter all samples taken so far, and look for drift in what is settled."""

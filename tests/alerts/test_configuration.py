@@ -33,7 +33,7 @@ def test_a_file_is_read_as_it_says(tmp_path):
     assert read(path) == RuleConfiguration(
         version=3,
         by="dr-1",
-        rules={"limits": {"hold_s": 120, "urgent": {"spo2": [80, float("inf")]}}},
+        rules={"limits": {"hold_s": 120, "urgent": {"spo2": [80, None]}}},
         populations={"ward": {"news2": {"hold_s": 60}}},
         patients={"p-17": {"limits": {"hold_s": 300}}},
     )
@@ -53,6 +53,11 @@ def test_a_file_is_read_as_it_says(tmp_path):
         ("[rules]\nlimits = 3", ["rules", "object", "[rules.RULE]"]),
         ("[rule.limits]\nhold_s = 1", ["rule = ", "there is no such section", "write rules"]),
         ("[rules.limits\n", ["rules.toml", "line 1"]),
+        ("[rules.limits]\nmax_age_s = inf", ["rules.limits.max_age_s = null, inf or nan", "expected `float`"]),
+        ("[rules.limits]\nhold_s = nan", ["rules.limits.hold_s = null, inf or nan"]),
+        ("[rules.limits.handling.high]\nexpires_s = inf", ["rules.limits.handling.high", "expires_s"]),
+        ("[rules.limits]\nadult_years = 1180591620717411303424", ["64 bits"]),
+        ("version = 1180591620717411303424", ["version: expected `int` <= 9007199254740992"]),
         ("[rules.limits.handling.high]\nlongest_snooze_s = 7200", ["rules.limits.handling.high.longest_snooze_s", "1800"]),
     ],
 )

@@ -1,10 +1,17 @@
 """``stream-twin rules`` as a person calls it."""
 
+from types import SimpleNamespace
+
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from stream_twin.alerts.rules import discover
 from stream_twin.cli import application
+from stream_twin.commands import rules
+from stream_twin.events import RuleConfiguration
+from stream_twin.kafka import reader
+from stream_twin.settings import Settings
 
 
 def called(*arguments):
@@ -94,3 +101,16 @@ def test_a_file_of_nights_that_is_wrong_is_named_with_the_line(tmp_path, text, w
     assert code != 0
     for word in words:
         assert word in error
+
+
+def test_what_every_lane_refused_is_not_in_force(monkeypatch):
+    said = [
+        RuleConfiguration(version=1, rules={"limits": {"hold_s": 60}}),
+        RuleConfiguration(version=4, rules={"limits": {"hold": 1}}),
+    ]
+    records = [SimpleNamespace(value=msgspec.json.encode(one)) for one in said] + [SimpleNamespace(value=b"{}")]
+    monkeypatch.setattr(reader, "read", lambda broker, topic: records)
+    code, output, _ = called("show")
+    assert code == 0
+    assert msgspec.json.decode(output)["version"] == 1
+    assert rules._in_force(Settings()) == (said[0], 4)  # the next one is version 5, whatever other lanes made of version 4

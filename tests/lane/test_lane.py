@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_twin import events
+from stream_twin.alerts.rules.silence import Silence
 from stream_twin.lane import Lane, LaneSettings, UpdateFailed
 from stream_twin.lane.assess import Assessor
 from stream_twin.twin.blocks import Blocks
@@ -202,7 +203,7 @@ def test_before_the_first_tick_nothing_is_put_out_and_nothing_is_forgotten():
     """Another worker may write into a lane that was never open."""
     log = Log()
     log.profile("p")
-    log.sample("p", "heart_rate", T0, 190.0)
+    log.sample("p", "heart_rate", T0, 190.0, device_kind="bedside")
     lane = Lane(0, CATALOGUE)
     assert lane.apply(log.records).outputs == []
     before = len(log.records)
@@ -326,7 +327,7 @@ def test_the_first_value_of_a_signal_is_looked_at_at_once_when_it_is_beyond_its_
     assert lane.patients[b"p"].state.assessed_at == T0
     before = len(log.records)
     log.sample("p", "spo2", T0 + 1, 97)
-    log.sample("p", "glucose", T0 + 1.5, 30)
+    log.sample("p", "glucose", T0 + 1.5, 30, device_kind="bedside")
     ordinary, low = (lane.apply([record]).outputs for record in log.records[before:])
     assert ordinary == []
     assert [output.topic for _, output in low]
@@ -363,6 +364,32 @@ def test_an_assessment_at_a_tick_that_raises_is_told_once_and_stops_nobody(monke
     lane.apply(log.records[-1:])
     assert not lane.patients[b"p"].state.fragile
     assert lane.belief("q").signals["heart_rate"].last_at == T0 + 299
+
+
+def test_who_cannot_be_assessed_while_a_reminder_is_due_is_tried_once_a_minute(monkeypatch):
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    for minute in range(10):
+        log.sample("p", "heart_rate", T0 + 60 * minute, 200.0 + minute % 2, device_id="w")
+        log.tick(T0 + 60 * minute + 1)
+    lane, outputs = applied(log.records)
+    assert [change.state for change in alerts(outputs)][:2] == ["raised", "repeated"]
+    (snapshots, checkpoint), before = state(lane), len(log.records)
+    for second in range(700, 1900):
+        log.tick(T0 + second)
+
+    def fragile(*_):
+        raise ArithmeticError("injected")
+
+    monkeypatch.setattr(Silence, "judge", fragile)
+    lane = Lane.restore(0, CATALOGUE, checkpoint, snapshots.items())
+    done = lane.apply(log.records[before:], careful=True)
+    assert done.counts["assessment", "failed"] == pytest.approx(20, abs=1)
+    assert dead_letters(done.outputs) == ["failed"]
+    monkeypatch.undo()
+    log.tick(T0 + 2000)
+    assert [change.state for change in alerts(lane.apply(log.records[-1:]).outputs)] == ["escalated"]
 
 
 def refuse_to_take(value, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from stream_twin import events
 from stream_twin.events import RuleConfiguration
 from stream_twin.lane import Lane, LaneSettings
+from stream_twin.lane.lane import Checkpoint
 from tests.lane.log import CATALOGUE, T0, Log, alerts, applied, dead_letters, encode, state
 
 
@@ -138,3 +139,60 @@ def test_without_a_version_it_is_refused_at_the_door():
     body = msgspec.json.encode(RuleConfiguration(version=0, rules={"limits": {"hold_s": 240}}))
     done = log.ingest.run("rule.configurations", 0, [log.records[0]._replace(key=b"rules", value=body)], T0)
     assert [dict(letter.headers)["reason"] for letter in done.rejected] == [b"version"]
+
+
+def test_numbers_too_big_to_save_are_refused():
+    log = ward()
+    configured(log, version=1, rules={"limits": {"hold_s": 2**70}})
+    lane, outputs = applied(log.records)
+    assert dead_letters(outputs) == ["invalid_rules"]
+    assert lane.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("settings", "hold_s", "words"),
+    [
+        ({"rules": {"limits": {"hold_s": None, "max_age_s": 600.0}}}, 180, "rules.limits.hold_s = null, inf or nan"),
+        ({"rules": {"limits": {"hold_s": 240.0}, "gone": {}}}, 240, "rules.gone: there is no such rule"),
+        ({"lateness_s": {"streaming": None}}, 60, "the settings stay as they were: Expected `float`, got `null`"),
+        ({"rules": {"limits": {"adult_years": 2**70}}}, 60, "the settings stay as they were"),
+    ],
+)
+def test_settings_in_the_log_that_cannot_be_used_are_told_and_stop_no_lane(settings, hold_s, words):
+    log = Log()
+    for given in (LaneSettings(rules={"limits": {"hold_s": 60}}), settings):  # before the first tick, as a worker writes them
+        log.put(b"", encode(events.Configured(settings=msgspec.Raw(encode(given)))))
+    log.profile("p", age_years=60)
+    log.tick(T0)
+    lane, outputs = applied(log.records)
+    assert dead_letters(outputs) == ["invalid_settings"]
+    (detail,) = [dict(o.headers)["detail"].decode() for _, o in outputs if o.topic == "dead.letters"]
+    assert words in detail
+    assert lane.checkpoint()
+    assert lasts(log) == pytest.approx(hold_s, abs=15)
+
+
+OUTDATED = {
+    "rules": {"limits": {"hold_s": 240, "renamed_since": 1.0}, "gone": {"x": 1}},
+    "populations": {"ward": {"limits": {"hold_s": -1}, "risk": {"raise_at": 0.9}}},
+}
+
+
+def test_what_this_version_does_not_know_of_what_is_in_force_is_passed_over():
+    checkpoint = msgspec.msgpack.encode(Checkpoint(rules=RuleConfiguration(version=3, **OUTDATED)))
+    log = ward(population="ward")
+    low(log, 100, 500)
+    lane = Lane.restore(0, CATALOGUE, checkpoint, [])
+    assert [problem.split(":")[0].split(" = ")[0] for problem in lane.unusable] == [
+        "rules.limits.renamed_since",
+        "rules.gone",
+        "populations.ward.limits.hold_s",
+        "populations.ward.risk",
+    ]
+    (at,) = raised(lane.apply(log.records).outputs)
+    assert at - 100 == pytest.approx(240, abs=15)
+
+    base = Log()
+    base.put(b"", encode(events.LaneBase(lanes_before=1, checkpoint=checkpoint, positions={})))
+    _, outputs = applied(base.records)
+    assert dead_letters(outputs) == ["invalid_settings"]
