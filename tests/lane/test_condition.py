@@ -1,5 +1,7 @@
 """What events say of oxygen and consciousness, at any moment and in any order of arrival."""
 
+from math import inf
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_twin.events import CATALOGUE, LOINC, Finding, Oxygen
 from stream_twin.lane.condition import KEPT, SNOMED_CT, Condition, consciousness_of
+from tests.lane.log import T0, Log, alerts, applied
 
 
 def oxygen(number, at, **given):
@@ -114,3 +117,32 @@ def test_no_more_is_kept_than_the_last():
     condition = told(*(oxygen(number, number, flow_l_per_min=1.0) for number in range(50)))
     assert len(condition.oxygen) == KEPT
     assert condition.oxygen_at(100) == (True, 49)
+
+
+def test_oxygen_that_goes_on_is_not_ended_by_a_nebuliser_that_did():
+    ward, nebuliser = oxygen(1, 0, flow_l_per_min=2.0), oxygen(2, 60, until=80.0, flow_l_per_min=8.0)
+    assert told(ward, nebuliser).oxygen_at(70) == (True, 70)
+    assert told(ward, nebuliser).oxygen_at(100) == (True, 0)
+    assert told(ward, *(oxygen(n, 10 * n, until=10.0 * n + 5) for n in range(2, 30))).oxygen_at(400) == (True, 0)
+    assert told(oxygen(1, 0, flow_l_per_min=0.0), nebuliser).oxygen_at(100) == (False, 80)
+
+
+def test_when_the_next_entry_begins_or_ends():
+    condition = told(oxygen(1, 50, until=90.0), found(2, 70, "alert"))
+    assert [condition.next_change(at) for at in (0, 50, 70, 90)] == [50, 70, 90, inf]
+
+
+@pytest.mark.parametrize("sample_in_between", [False, True])
+def test_a_finding_dated_ahead_is_looked_at_when_its_time_has_come(sample_in_between):
+    log = Log()
+    log.profile("p")
+    log.tick(T0)
+    log.sample("p", "heart_rate", T0 - 5, 70.0, device_id="w")
+    log.tick(T0 + 10)
+    log.send("clinical.events", found(1, T0 + 200, "unresponsive"))
+    if sample_in_between:
+        log.sample("p", "heart_rate", T0 + 12, 71.0, device_id="w")
+    for second in range(15, 900, 5):
+        log.tick(T0 + second)
+    _, outputs = applied(log.records)
+    assert [(change.rule, change.state) for change in alerts(outputs)] == [("news2", "raised")]

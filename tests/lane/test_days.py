@@ -8,7 +8,8 @@ import pytest
 
 from stream_twin.alerts.onset import SIGNALS, Onset
 from stream_twin.lane import Lane
-from stream_twin.lane.days import EPOCH, LONGEST_WAIT_S, NAMES, WAITS_S, Days
+from stream_twin.lane.days import EPOCH, KEPT, LONGEST_WAIT_S, NAMES, WAITS_S, Days
+from stream_twin.lane.settings import LaneSettings
 from tests.lane.log import CATALOGUE, Log, alerts, applied, state
 
 ZONE = "Europe/Berlin"
@@ -151,3 +152,48 @@ def test_who_moves_to_another_zone_has_no_day_twice() -> None:
 def test_names_of_the_catalogue_reach_what_they_are() -> None:
     assert set(NAMES.values()) == set(SIGNALS)
     assert set(NAMES) <= set(CATALOGUE.signals)
+
+
+def worn(log: Log, days: int, *, again: bool = False, ticks: bool = True) -> None:
+    """A heart rate every ten minutes, so that samples settle; the resting one at seven, and another time after noon."""
+    for now in range(int(at(0)), int(at(days)), 600):
+        day, second = divmod(now - int(at(0)), 86400)
+        log.sample("p", "heart_rate", float(now), 70.0 + now // 600 % 4, device_id="watch")
+        if second == 7 * 3600:
+            log.sample("p", HEART, float(now), 60.0 + day, number=f"a-{day}", device_id="watch")
+        if again and second == 12 * 3600 + 600:
+            log.sample("p", HEART, float(now), 60.0 + day, number=f"b-{day}", device_id="phone")
+        if ticks:
+            log.tick(float(now + 1))
+
+
+def test_a_device_that_gives_the_value_again_after_noon() -> None:
+    log = Log()
+    log.profile("p", age_years=40, time_zone=ZONE)
+    worn(log, 3, again=True)
+    lane, _ = applied(log.records)
+    days = lane.patients[b"p"].state.days
+    assert days is not None
+    assert (days.known.days_seen, days.told.values[HEART]) == (3, 62.0)
+    assert [len(kept) for kept in days.kept.values()] == [1]  # what was said again after the last noon
+    assert state(applied(log.records, batch=1)[0]) == state(lane)
+
+
+def test_an_outage_of_days_loses_no_day() -> None:
+    log = Log()
+    log.profile("p", age_years=40, time_zone=ZONE)
+    log.tick(at(0, -1))
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(pending_limit=100)))
+    log.sample("p", HEART, at(0, -0.5), 59.0, device_id="watch")
+    log.tick(at(0, -0.4))
+    worn(log, 4, ticks=False)
+    log.tick(at(4))
+    lane, _ = applied(log.records)
+    assert lane.belief("p").onset.days == 4
+
+
+def test_no_more_is_kept_than_some() -> None:
+    days = Days()
+    days.watch(ZONE, at(4, 7))
+    days.keep(HEART, "watch", [(at(3, 13) + 60 * minute, 60.0) for minute in range(20 * KEPT)])
+    assert len(days.kept[HEART]) == KEPT

@@ -8,7 +8,9 @@ import pytest
 from stream_twin import events
 from stream_twin.alerts.nightsignal import nightly
 from stream_twin.lane import Lane
-from tests.lane.log import CATALOGUE, Log, alerts, applied, encode, state
+from stream_twin.lane.settings import LaneSettings
+from tests.lane.log import CATALOGUE, Log, alerts, applied, dead_letters, encode, state
+from tests.lane.test_rebuild import ask, base_of, bring
 
 ZONE = "Europe/Berlin"
 FIRST = datetime(2025, 3, 1, tzinfo=ZoneInfo(ZONE))
@@ -141,3 +143,97 @@ def test_a_level_is_never_rewritten_by_what_comes_late():
     log.send("wearable.observations", encode(late), key=b"p")
     after, _ = applied(log.records)
     assert told(after) == told(before)
+
+
+START = FIRST.timestamp()
+
+
+def begun():
+    log = Log()
+    log.profile("p", age_years=40, time_zone=ZONE)
+    log.tick(START - 3600)
+    return log
+
+
+def count(lane):
+    """Of heart rates in the night that is gathered."""
+    return sum(memoryview(lane.patients[b"p"].state.nights.counts).cast("i"))
+
+
+def test_over_what_steps_are_counted_is_what_was_told_by_then():
+    def steps(log, end, value, period_s):
+        period = events.Period(start=end - period_s, end=end)
+        told = {"unit": CATALOGUE["steps"].unit, "period": period, "value": value, "device_id": "w"}
+        log.send(
+            "wearable.observations",
+            events.Observation(id=f"s-{end}", patient_id="p", code="steps", code_system=events.CATALOGUE, **told),
+        )
+
+    log, moment = begun(), START + 3 * 3600
+    for second in range(12):
+        steps(log, moment - 320 + second, 30.0 if second == 3 else 0.0, 60)
+    log.tick(moment)
+    steps(log, moment - 10, 0.0, 60)  # with it the others are settled
+    steps(log, moment - 5, 0.0, 3600)
+    log.tick(moment + 1)
+    whole, _ = applied(log.records)
+    single, _ = applied(log.records, batch=1)
+    assert whole.patients[b"p"].state.nights.walked == [34]
+    assert state(single) == state(whole)
+
+
+def test_a_rebuild_leaves_the_night_as_it_was_whatever_the_batches():
+    def play(rebuilt):
+        log, base = begun(), None
+        for minute in range(-30, 7 * 60 + 10):
+            if rebuilt and minute == 60:
+                base = base_of(log.records, ask(log))
+            if rebuilt and minute == 180:
+                bring(log, base)
+            log.sample("p", "heart_rate", START + 60 * minute, 80.0 if 60 <= minute < 180 else 60.0, device_id="w")
+            log.tick(START + 60 * minute + 1)
+        return log.records
+
+    quiet, _ = applied(play(False))
+    lane, outputs = applied(play(True))
+    assert dead_letters(outputs) == []
+    assert lane.belief("p").night == quiet.belief("p").night
+    assert told(lane) == ("2025-03-01", 65, 0)
+    assert state(applied(play(True), batch=1)[0]) == state(lane)
+
+
+def test_what_is_settled_in_the_batch_of_a_base_is_of_the_night():
+    log = begun()
+    for minute in range(60):
+        log.sample("p", "heart_rate", START + 60 * minute, 60.0, device_id="w")
+        log.tick(START + 60 * minute + 1)
+    base, moment = base_of(log.records, ask(log)), START + 3600
+    for number in range(20):
+        log.sample("p", "heart_rate", moment + 50 * number, 80.0, device_id="w")
+    log.tick(moment + 1200)
+    log.tick(moment + 1201)
+    log.sample("p", "heart_rate", moment + 1201, 80.0, device_id="w")
+    bring(log, base)
+    log.tick(moment + 1202)
+    whole, _ = applied(log.records)
+    assert count(whole) == 80
+    assert state(applied(log.records, batch=1)[0]) == state(whole)
+
+
+@pytest.mark.parametrize("ticks", [False, True])
+def test_an_outage_of_days_loses_no_night(ticks):
+    log = begun()
+    log.put(b"", Lane(0, CATALOGUE).configuration(LaneSettings(pending_limit=100)))
+    over = START + 4 * 86400 + 8 * 3600
+    for number, now in enumerate(range(int(START), int(over), 300)):
+        rate = (60.0, 61.0, 60.0, 66.0, 67.0)[(now - int(START)) // 86400]
+        log.sample("p", "heart_rate", float(now), rate, device_id="w")
+        if ticks and number % 96 == 0:  # the lane knows what time it is, and that it lags behind
+            log.tick(over + number / 50, START - 1800)
+    log.tick(over + 60)
+    lane, outputs = applied(log.records)
+    assert list(lane.patients[b"p"].state.nights.rates) == [60, 61, 60, 66, 67]
+    assert [change.state for change in nights(outputs)] == ["raised"]
+    assert lane.patients[b"p"].state.nights.later == []
+    single, _ = applied(log.records, batch=50)
+    assert state(single) == state(lane)

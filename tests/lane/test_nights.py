@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_twin.alerts.nightsignal import live
-from stream_twin.lane.nights import HEART, Nights, window
+from stream_twin.lane.nights import HEART, MOST_LATER, Nights, window
 
 BERLIN = "Europe/Berlin"
 
@@ -110,3 +110,20 @@ def test_levels_are_those_of_the_live_rule(rates):
         nights = msgspec.msgpack.decode(msgspec.msgpack.encode(nights), type=Nights)
     wanted = [(night.date, night.level, night.baseline, number) for number, night in enumerate(live(recorded), 1)]
     assert told == wanted
+
+
+def test_nights_after_the_awaited_one_are_gathered_beside_it_and_no_more_than_some():
+    nights = gathering()
+    for day in range(2, 25):
+        nights.settle(HEART, [(at(day, 3), 50.0 + day), (at(day, 20), 200.0)])
+    nights = msgspec.msgpack.decode(msgspec.msgpack.encode(nights), type=Nights)
+    assert len(nights.later) == MOST_LATER
+    while nights.close():
+        pass
+    assert list(nights.rates) == [50 + day for day in range(2, 3 + MOST_LATER)]
+
+
+def test_a_day_opens_no_night():
+    nights = gathering()
+    nights.settle(HEART, [(at(2, 6), 60.0), (at(2, 12), 200.0)])
+    assert nights.later == []
