@@ -130,16 +130,15 @@ class Assessor:
             belief.onset = state.days.told
         belief.samples_since = patient.samples_since
         assigned = {} if state.assignments is None else {device.device_id: device for device in state.assignments.devices}
-        for name in {**state.devices, **assigned}:
+        for name in {**state.troubles, **state.devices, **assigned}:
             belief.devices[name] = self._device_belief(patient, name, assigned.get(name))
         return belief
 
     def _device_belief(self, patient: Patient, name: str, assigned: AssignedDevice | None) -> DeviceBelief:
         heard = patient.state.devices.get(name)
-        device = DeviceBelief(name, "streaming", 0.0)
+        device = DeviceBelief(name, "streaming", 0.0, troubles=patient.state.troubles.get(name))
         if heard is not None:
             device.kind, device.last_at = heard.kind, heard.last_at
-            device.troubles = patient.state.troubles.get(name)
         if assigned is not None:
             device.kind, device.every_s, device.start = assigned.kind, assigned.every_s, seconds(assigned.start)
             device.end = None if assigned.end is None else seconds(assigned.end)
@@ -277,4 +276,5 @@ def _signal_belief(signal: Signal, model: SignalModel, row: list[float], known: 
         aside != 0.0,
         frozen != 0.0,
         sparse,
+        known.kind,
     )

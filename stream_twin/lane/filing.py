@@ -54,7 +54,7 @@ class Filing:
         if name not in patient.latest:
             low, high = limits_of(self._signals[name], patient.state.profile)
             low, high = -inf if low is None else low, inf if high is None else high
-            patient.latest[name] = Latest(block, device, channel, fence_low=low, fence_high=high)
+            patient.latest[name] = Latest(block, device, channel, fence_low=low, fence_high=high, kind=kind)
         if block.channels is not channels:
             patient.find_channels()
         self._blocks.allow(block, lateness_s, self._own.complete_to)

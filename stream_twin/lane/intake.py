@@ -40,6 +40,8 @@ _encode = msgspec.json.Encoder().encode
 Reason = Literal["unknown_patient", "not_monitored", "unknown_device", "outside_assignment"]
 TROUBLE_QUIET_S = 3600.0
 """Troubles further apart than that are not counted together."""
+TROUBLED_DEVICES = 32
+"""No more of a patient's are remembered: who makes up names would fill the snapshot. The one with the least trouble goes."""
 HELD_RECORDS = 1000
 HELD_BYTES = 1_000_000
 """No more is held for one patient: its snapshot must fit into a record."""
@@ -102,7 +104,8 @@ class Intake:
             if asks and (reason := self._refusal(patient, sample)) is not None:
                 alone = entry
                 if len(entry.samples) > 1:
-                    alone = replace(entry, arrived_at=sample.arrived_at, samples=[sample], thinned={})
+                    for_others = {offset: those for offset, those in entry.thinned.items() if offset == sample.offset}
+                    alone = replace(entry, arrived_at=sample.arrived_at, samples=[sample], thinned=for_others)
                 self._hold_or_reject(patient, alone, reason, offset)
                 continue
             value = sample.value
@@ -138,7 +141,7 @@ class Intake:
                     heard, heard_at = name, at
                     self._heard(patient, name, sample.kind, at)
                 if at > latest.at and value == value:  # noqa: PLR0124  # not NaN
-                    latest.take(value, at, name, sample.period_s)
+                    latest.take(value, at, name, kind, sample.period_s)
                     latest.channel = channel
                 else:
                     state.corrected = True
@@ -157,7 +160,9 @@ class Intake:
                 if fate == "late":
                     self._trouble(patient, name, "late")
         if entry.thinned:
-            self._trouble(patient, entry.samples[-1].device, "thinned", sum(map(len, entry.thinned.values())))
+            for sample in entry.samples:
+                if sample.offset in entry.thinned and not (asks and self._refusal(patient, sample)):  # a held one comes again
+                    self._trouble(patient, sample.device, "thinned", len(entry.thinned[sample.offset]))
         if applied:
             self.fate(patient, "applied", applied)
             self._plan_look(patient, offset, entry.arrived_at, urgent=urgent)
@@ -165,11 +170,19 @@ class Intake:
     def _trouble(self, patient: Patient, device: str | None, what: str, count: int = 1) -> None:
         if device is None:
             return
-        clock, troubles = self._own.clock, patient.state.troubles.setdefault(device, {})
-        before, since, last = troubles.get(what, (0, clock, clock))
+        clock, troubles = self._own.clock, patient.state.troubles
+        if device not in troubles:
+            for name in [
+                name for name, of in troubles.items() if all(clock - last > TROUBLE_QUIET_S for _, _, last in of.values())
+            ]:
+                del troubles[name]
+            if len(troubles) >= TROUBLED_DEVICES:
+                del troubles[min(troubles, key=lambda name: sum(times for times, _, _ in troubles[name].values()))]
+            troubles[intern(device)] = {}
+        before, since, last = troubles[device].get(what, (0, clock, clock))
         if clock - last > TROUBLE_QUIET_S:
             before, since = 0, clock
-        troubles[what] = before + count, since, clock
+        troubles[device][what] = before + count, since, clock
         self._agenda.wake(patient, self._own.complete_to)  # of what is late or refused alone nobody looks
 
     def _take_series(self, patient: Patient, series: SampleSeries, offset: int) -> None:
@@ -181,6 +194,9 @@ class Intake:
         self._heard(patient, series.device, series.kind, max(series.at))
         for fate, count in fates.items():
             self.out.counts["sample", fate] += count
+        for fate, what in (("late", "late"), ("conflict", "refused")):
+            if fates[fate]:
+                self._trouble(patient, series.device, what, fates[fate])
         if fates["applied"]:
             self._plan_look(patient, offset, series.arrived_at, urgent=urgent)
         if fates["conflict"] and not fates["applied"]:
@@ -217,7 +233,7 @@ class Intake:
         complete_to = self._own.complete_to
         if not series.retracted and self._blocks.extend(block, code, first, numbers, at, values, series.version, complete_to):
             for moment, value in zip(at, values, strict=True):
-                latest.take(value, moment, series.device, 0.0)
+                latest.take(value, moment, series.device, series.kind, 0.0)
             latest.channel = channel
             fates["applied"] += len(values)
             return min(values) < low or max(values) > high
@@ -228,7 +244,7 @@ class Intake:
             fates[fate] += 1
             if fate == "applied":
                 if moment > latest.at and not isnan(value):
-                    latest.take(value, moment, series.device, 0.0)
+                    latest.take(value, moment, series.device, series.kind, 0.0)
                     latest.channel = channel
                 else:
                     corrected = True

@@ -172,8 +172,9 @@ class Latest:
     fence_low: float = -inf
     fence_high: float = inf
     """Outside of the fence a sample has its patient assessed at once."""
+    kind: DeviceKind = "bedside"
 
-    def take(self, value: float, at: float, device: str | None, period_s: float) -> None:
+    def take(self, value: float, at: float, device: str | None, kind: DeviceKind, period_s: float) -> None:
         if value == self.value:
             if not self.repeats:
                 self.repeats_since = self.at
@@ -183,6 +184,8 @@ class Latest:
         self.value, self.at = value, at
         if device != self.device:
             self.device = None if device is None else intern(device)  # one name for all signals of the device
+        if kind != self.kind:
+            self.kind = kind
         if period_s != self.period_s:
             self.period_s = period_s  # else the object that is there
 
@@ -199,6 +202,7 @@ class SavedSignal(Struct, array_like=True):
     fence_low: float
     fence_high: float
     drift: DriftState | None = None
+    kind: DeviceKind = "bedside"
 
 
 def _saved(latest: Latest, drift: Drift | None) -> SavedSignal:
@@ -212,6 +216,7 @@ def _saved(latest: Latest, drift: Drift | None) -> SavedSignal:
         latest.fence_low,
         latest.fence_high,
         None if drift is None else drift.state,
+        latest.kind,
     )
 
 
@@ -388,6 +393,7 @@ class Patient:
                 signal.repeats_since,
                 signal.fence_low,
                 signal.fence_high,
+                signal.kind,
             )
             if signal.drift is not None:
                 patient.drifts[name] = Drift(signal.drift)

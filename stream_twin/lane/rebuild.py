@@ -132,7 +132,7 @@ def _offer(patient: Patient, sample: Accepted, blocks: Blocks, follow: Follow, c
     code = code_of(channel, sample.side)
     if blocks.offer(block, code, sample.identity, sample.at, sample.value, sample.version, complete_to, latest.at) == "applied":
         if sample.at > latest.at and not isnan(sample.value):
-            latest.take(sample.value, sample.at, sample.device, sample.period_s)
+            latest.take(sample.value, sample.at, sample.device, sample.kind, sample.period_s)
             latest.channel = channel
         elif (newest := block.newest(sample.signal)) != (latest.value, latest.at):
             (latest.value, latest.at), latest.repeats = newest, 0

@@ -74,6 +74,8 @@ class SignalBelief:
 
     sparse: float = 1.0
     """What part of an hour, at most a whole one, lay between two samples of the last two days on average."""
+    kind: DeviceKind = "bedside"
+    """What kind of device the last sample says that it is of; it may name none."""
 
     @property
     def distrust(self) -> str | None:
@@ -230,6 +232,11 @@ class Belief:
                 paces.append(max(steps.last_value, *before) / minutes if before else steps.last_value / minutes)
         return max(paces, default=None)
 
+    def kind_of(self, signal: SignalBelief) -> DeviceKind:
+        """Of what measures it: as the device is assigned or was first heard, or as the last sample says where none is known."""
+        device = self.devices.get(signal.device) if signal.device else None
+        return signal.kind if device is None else device.kind
+
     def measured(self, name: str, *, rest: bool | None) -> Measured | None:
         """The newest value of a signal as a score may use it; None: none, not at rest, or its sensor is frozen.
 
@@ -239,8 +246,7 @@ class Belief:
         signal = self.signals.get(name)
         if signal is None or signal.frozen:
             return None
-        device = self.devices.get(signal.device) if signal.device else None
-        if device is None or device.kind in ("bedside", "laboratory"):
+        if self.kind_of(signal) in ("bedside", "laboratory"):
             return Measured(signal.last_value, signal.last_at, 1, "by hand")
         if rest is False:
             return None

@@ -225,7 +225,7 @@ def test_an_alert_that_late_data_disprove_is_resolved_with_that_reason():
     _, outputs = applied(log.records)
     assert "resolved" not in [change.state for change in alerts(outputs)]
     assert [change.state for change in alerts(outputs)]
-    log.tick(T0 + 66 * 60.0 + 600)
+    log.tick(T0 + 66 * 60.0 + 400)
     for minute in range(60, 66):  # taken back, too late to be joined
         taken_back = {"version": 2, "status": "entered-in-error"}
         log.sample(PATIENT, "heart_rate", T0 + 60.0 * minute, 158.0, number=f"wrong/{minute}", **taken_back)

@@ -7,7 +7,7 @@ from msgspec import Meta
 from stream_twin.alerts.handling import Case
 from stream_twin.alerts.rule import Parameters, Rule, Standing, Verdict
 from stream_twin.alerts.wording import duration
-from stream_twin.twin.belief import Belief
+from stream_twin.twin.belief import Belief, DeviceBelief
 
 SAID = {"late": "came too late", "refused": "were refused", "thinned": "were too many and are represented by others"}
 NEXT = {
@@ -15,6 +15,9 @@ NEXT = {
     "refused": "Look at what was refused with `stream-twin dead-letters`, and correct its sender.",
     "thinned": "Check why the device sends so often.",
 }
+
+
+Troubles = dict[str, tuple[int, float, float]]
 
 
 class DeliveryParameters(Parameters, frozen=True, kw_only=True):
@@ -27,24 +30,22 @@ class DeliveryParameters(Parameters, frozen=True, kw_only=True):
 class Delivery(Rule[DeliveryParameters]):
     """Much of what a device sends cannot be used: it comes too late, is refused by the twin, or comes in a flood.
 
+    Each sample of a series counts. Of a patient at most 32 devices are remembered; the one with the least trouble goes first.
     What ingest refuses (not readable, not plausible) is not counted here: it is in the dead letters and in the metrics.
     """
 
     name = "delivery"
     kind = "technical"
+    version = 2
     priorities = (Case("low", "the twin lacks what the device measured", "reversible injury", "delayed"),)
     defaults = DeliveryParameters()
 
     def judge(self, belief: Belief, parameters: DeliveryParameters, standing: Standing) -> list[Verdict]:
         verdicts = list[Verdict]()
+        troubled = set[str]()
         for name, device in belief.devices.items():
-            if not device.troubles:
-                continue
-            recent = {
-                what: trouble for what, trouble in device.troubles.items() if belief.clock - trouble[2] < parameters.quiet_s
-            }
-            much = {what: trouble for what, trouble in recent.items() if trouble[0] >= getattr(parameters, what)}
-            if much:
+            if much := _much(device, belief.clock, parameters):
+                troubled.add(name)
                 told = ", ".join(
                     f"{count} samples {SAID[what]} in {duration(belief.clock - since)}"
                     for what, (count, since, _) in much.items()
@@ -59,7 +60,8 @@ class Delivery(Rule[DeliveryParameters]):
                         next_step=NEXT[next(iter(much))],
                     )
                 )
-            elif name in standing.alerts:
+        for name in standing.alerts:
+            if name not in troubled:
                 text = f"nothing of device {name} came too late, was refused or too much for {duration(parameters.quiet_s)}"
                 verdicts.append(Verdict(subject=name, active=False, reason=text))
         return verdicts
@@ -68,8 +70,17 @@ class Delivery(Rule[DeliveryParameters]):
         """Asked again when it may be over."""
         ends = [
             last + parameters.quiet_s
-            for name, device in belief.devices.items()
-            if device.troubles and name in standing.alerts
-            for _, _, last in device.troubles.values()
+            for device in belief.devices.values()
+            if device.troubles
+            for _, _, last in _much(device, belief.clock, parameters).values()
         ]
         return min((end for end in ends if end > belief.complete_to), default=None)
+
+
+def _much(device: DeviceBelief, clock: float, parameters: DeliveryParameters) -> Troubles:
+    """What there was too much of, and is not over."""
+    return {
+        what: trouble
+        for what, trouble in (device.troubles or {}).items()
+        if clock - trouble[2] < parameters.quiet_s and trouble[0] >= getattr(parameters, what)
+    }

@@ -73,7 +73,7 @@ class Limits(Rule[LimitsParameters]):
     """
 
     name = "limits"
-    version = 2
+    version = 3
     kind = "physiological"
     priorities = (
         Case("high", "beyond the limit and beyond the urgent value", "death or irreversible injury", "prompt"),
@@ -107,8 +107,7 @@ def _judge_one(
     parameters: LimitsParameters,
     standing: Standing,
 ) -> Verdict | None:
-    device = belief.devices.get(signal.device) if signal.device else None
-    kind = device.kind if device else "bedside"
+    kind = belief.kind_of(signal)
     oldest = {"bedside": parameters.bedside_max_age_s, "laboratory": parameters.laboratory_max_age_s}.get(
         kind, parameters.max_age_s
     )

@@ -76,6 +76,7 @@ class News2(Rule[News2Parameters]):
 
     name = "news2"
     kind = "physiological"
+    version = 2
     priorities = (
         Case("high", "the lower end of the score is 7 or more", "death or irreversible injury", "prompt"),
         Case("medium", "the lower end is 5 or 6, or one parameter scores 3", "death or irreversible injury", "delayed"),
@@ -100,11 +101,13 @@ class News2(Rule[News2Parameters]):
             if any(name in found.missing for name in PARAMETERS if told.evidence.get(f"points.{name}") not in (None, 0.0)):
                 return [Verdict(subject=SUBJECT, active=None)]
             release_s = parameters.release_s if by_sensor else 0.0
-            return [Verdict(subject=SUBJECT, active=False, reason=f"{_range(found)}", release_s=release_s, at=at)]
+            return [
+                Verdict(subject=SUBJECT, active=False, reason=_range(found), release_s=release_s, at=at, devices=told.devices)
+            ]
         priority: Priority = "high" if found.low >= EMERGENCY else "medium"
         devices = _devices(belief, found, taken)
         hold_s = parameters.hold_s if by_sensor else 0.0
-        if devices and priority == "medium" and belief.at_rest() is None:
+        if priority == "medium" and _by_sensors_alone(found, taken) and belief.at_rest() is None:
             hold_s = parameters.unrested_hold_s
         return [
             Verdict(
@@ -219,11 +222,16 @@ def _value(belief: Belief, name: str, taken: tuple[Any, float, Measured | None])
 
 
 def _devices(belief: Belief, found: Score, taken: Taken) -> tuple[str, ...]:
-    """Whose values score; none where a value by hand, or what somebody told, does."""
-    scoring = [(name, taken[name][2]) for name, (low, _) in found.points.items() if low]
-    devices = {belief.signals[name].device for name, one in scoring if one is not None and one.quality != "by hand"}
-    by_hand = any(one is None or one.quality == "by hand" for _, one in scoring)
-    return () if by_hand else tuple(sorted(device for device in devices if device))
+    """Whose values score; none where a value by hand, what somebody told or a sensor without a name does."""
+    if not _by_sensors_alone(found, taken):
+        return ()
+    devices = {belief.signals[name].device or "" for name, (low, _) in found.points.items() if low}
+    return () if "" in devices else tuple(sorted(devices))
+
+
+def _by_sensors_alone(found: Score, taken: Taken) -> bool:
+    scoring = [taken[name][2] for name, (low, _) in found.points.items() if low]
+    return all(one is not None and one.quality != "by hand" for one in scoring)
 
 
 def _evidence(belief: Belief, found: Score, taken: Taken) -> Evidence:
