@@ -349,8 +349,9 @@ class Patient:
                 yield from _of(names, block.channels, block.samples)
 
     def taken_by_now(self) -> dict[str, float]:
-        """Of signals that nights want: from when on its samples are not settled."""
-        since = {name: nextafter(self.latest[name].at, inf) for name in SIGNALS & self.latest.keys()}
+        """Of signals that nights want: from when on its samples, and those that may still come, are not settled."""
+        known = {name: self.latest[name] for name in sorted(SIGNALS & self.latest.keys())}
+        since = {name: nextafter(min(latest.at, latest.block.settled_at), inf) for name, latest in known.items()}
         for name, _, own in self._not_settled(SIGNALS):
             since[name] = min(since[name], min((at for at, _ in own), default=inf))
         return since

@@ -214,9 +214,14 @@ def test_what_is_settled_in_the_batch_of_a_base_is_of_the_night():
     log.tick(moment + 1201)
     log.sample("p", "heart_rate", moment + 1201, 80.0, device_id="w")
     bring(log, base)
-    log.tick(moment + 1202)
+    log.sample("p", "heart_rate", moment + 1151, 80.0, device_id="w")  # older than what is not settled, and in time
+    for second in range(1202, 2400, 10):
+        log.tick(moment + second)
+        log.sample("p", "heart_rate", moment + second, 80.0, device_id="w")
     whole, _ = applied(log.records)
-    assert count(whole) == 80
+    settled_at = whole.patients[b"p"].latest["heart_rate"].block.settled_at
+    assert settled_at > moment + 1202
+    assert count(whole) == 60 + 20 + 2 + len(range(1202, int(settled_at - moment) + 1, 10))
     assert state(applied(log.records, batch=1)[0]) == state(whole)
 
 
