@@ -33,6 +33,7 @@ ALL = {path.stem: read(path) for path in sorted((Path(__file__).parent / "timeli
 TWIN_DECIDES = {
     "a_clinician_sets_a_wider_limit",
     "a_ward_has_its_own_times_and_people",
+    "an_old_acknowledgement_of_what_came_back_worse",
     "glucose_below_54_is_high",
     "what_was_over_comes_back",
 }
